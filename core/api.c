@@ -1,0 +1,387 @@
+/* The exported functions: find the segment, choose the way, set the error. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "cache.h"
+#include "check.h"
+#include "commit.h"
+#include "fork.h"
+#include "large.h"
+#include "lock.h"
+#include "process.h"
+#include "reap.h"
+#include "segment.h"
+#include "span.h"
+
+#define TEXT_OF(x) TEXT_AS(x)
+#define TEXT_AS(x) #x
+
+/* ---- Life ---- */
+
+int PSMopen(const char *name, const PSMOptions *options, PSMHandle *handle) {
+  static const PSMOptions none;
+  struct segment *s;
+  if (handle == NULL) return psm_fail(PSM_E_INVALID, "there is no place for the handle");
+  *handle = NULL;
+  if (name == NULL) return psm_fail(PSM_E_NAME, "the name is NULL: give a path or shm:NAME");
+  int result = psm_segment_open(name, options != NULL ? options : &none, &s);
+  if (result == PSM_OK) *handle = (PSMHandle)(void *)s->base;
+  return result;
+}
+
+void PSMinit(const char *name, size_t size, void *address, PSMHandle *handle) {
+  PSMOptions options = {size, address, 0, 0};
+  if (handle != NULL && size == 0) {
+    *handle = NULL;
+    (void)psm_fail(PSM_E_SIZE, "a segment of 0 bytes: give its size");
+    return;
+  }
+  (void)PSMopen(name, &options, handle);
+}
+
+void PSMdeinit(PSMHandle handle) {
+  if (handle != NULL) (void)psm_segment_close(handle);
+}
+
+PSMHandle PSMprepareInherit(PSMHandle handle) {
+  return handle != NULL && psm_inherit_prepare(handle) == PSM_OK ? handle : NULL;
+}
+
+PSMHandle PSMexecuteInherit(PSMHandle handle) {
+  return handle != NULL && psm_inherit_execute(handle) == PSM_OK ? handle : NULL;
+}
+
+void PSMcancelInherit(PSMHandle handle) {
+  if (handle != NULL) (void)psm_inherit_cancel(handle);
+}
+
+/* ---- Errors ---- */
+
+int PSMgetError(PSMHandle handle) {
+  if (handle == NULL) return -1;
+  int before = psm_last_error();
+  struct segment *s = psm_segment_find(handle);
+  if (s != NULL) return (int)at_load(&s->header->error);
+  if (before == PSM_OK) psm_clear_error();
+  return PSM_E_HANDLE;
+}
+
+int PSMlastError(void) { return psm_last_error(); }
+void PSMclearError(void) { psm_clear_error(); }
+const char *PSMerrorString(int code) { return psm_sentence(code); }
+
+const char *PSMversion(void) {
+  return TEXT_OF(PSM_VERSION_MAJOR) "." TEXT_OF(PSM_VERSION_MINOR) "." TEXT_OF(PSM_VERSION_PATCH);
+}
+
+static void *fail_null(int code, const struct segment *s, uint64_t size) {
+  const char *what = code == PSM_E_NOSPACE ? "the file system of" : "the segment";
+  (void)psm_fail(code, "%s '%.150s' has no room for a block of %llu bytes", what, s->path,
+                 (unsigned long long)size);
+  return NULL;
+}
+
+static int fail_block(int code, const struct segment *s, const void *block) {
+  return psm_fail(code, code == PSM_E_DOUBLE_FREE ? "the block at %p of '%.160s' is free already"
+                                                  : "no block begins at %p in '%.160s'",
+                  block, s->path);
+}
+
+/* ---- Allocate ---- */
+
+/* Do something with a cache of a class that is not empty; under the span lock
+ * it is the shared one, for threads that could get none of their own. */
+static int with_cache(struct worker *worker, uint32_t class, _Atomic uint64_t *where, void **block) {
+  if (worker->cache == NULL) psm_worker_equip(worker);
+  struct segment *s = worker->segment;
+  struct worker shared = {s, cache_at(s, SHARED_CACHE), SHARED_CACHE + 1, true};
+  struct worker *user = worker->cache != NULL ? worker : &shared;
+  int result = PSM_OK;
+  if (user->locked) psm_span_lock(s);
+  if (where != NULL) {
+    result = psm_cache_publish(user, class, where);
+  } else if ((*block = cache_take(user, class)) == NULL) {
+    result = psm_cache_refill(user, class);
+    if (result == PSM_OK) *block = cache_take(user, class);
+  }
+  if (user->locked) psm_span_unlock(s);
+  return result;
+}
+
+static PSM_NOINLINE void *alloc_slow(struct worker *worker, uint64_t size, uint64_t alignment) {
+  struct segment *s = worker->segment;
+  void *block = NULL;
+  uint64_t offset;
+  int result;
+  if (size <= s->classes->small_max && alignment == 1) {
+    uint32_t class = s->classes->of_step[size_step(size != 0 ? size : 1)];
+    result = with_cache(worker, class, NULL, &block);
+  } else {
+    result = psm_large_alloc(worker, size, alignment, NULL, &offset);
+    if (result == PSM_OK) block = s->base + offset;
+  }
+  return result == PSM_OK ? block : fail_null(result, s, size);
+}
+
+void *PSMalloc(PSMHandle handle, size_t size) {
+  if (unlikely(handle == NULL)) return NULL;
+  struct worker *worker = psm_worker(handle);
+  if (unlikely(worker == NULL)) return NULL;
+  const struct psm_classes *classes = worker->segment->classes;
+  if (likely(size - 1 < classes->small_max && worker->cache != NULL)) {
+    void *block = cache_take(worker, classes->of_step[size_step(size)]);
+    if (likely(block != NULL)) return block;
+  }
+  return alloc_slow(worker, size, 1);
+}
+
+void *PSMcalloc(PSMHandle handle, size_t count, size_t size) {
+  if (handle == NULL) return NULL;
+  if (size != 0 && count > SIZE_MAX / size) {
+    (void)psm_fail(PSM_E_NOMEM, "%zu times %zu bytes are more than there can be", count, size);
+    return NULL;
+  }
+  void *block = PSMalloc(handle, count * size);
+  return block != NULL ? memset(block, 0, count * size) : NULL;
+}
+
+void *PSMalignedAlloc(PSMHandle handle, size_t alignment, size_t size) {
+  if (handle == NULL) return NULL;
+  if (alignment == 0 || (alignment & (alignment - 1)) != 0) {
+    (void)psm_fail(PSM_E_INVALID, "the alignment %zu is not a power of two", alignment);
+    return NULL;
+  }
+  if (alignment <= PSM_ALIGN) return PSMalloc(handle, size);
+  struct worker *worker = psm_worker(handle);
+  if (worker == NULL) return NULL;
+  /* Slabs begin at a multiple of their size, so blocks lie as their size does. */
+  const struct psm_classes *classes = worker->segment->classes;
+  uint64_t least = size > alignment ? size : alignment;
+  if (least <= classes->small_max)
+    for (uint32_t i = classes->of_step[size_step(least)]; i < classes->count; i++)
+      if (classes->at[i].size % alignment == 0) return PSMalloc(handle, classes->at[i].size);
+  return alloc_slow(worker, size, alignment);
+}
+
+/* ---- Blocks and their addresses ---- */
+
+/* Bytes of an allocated block, or a refusal. */
+static int block_size(struct segment *s, const void *block, uint64_t *size) {
+  uint64_t offset = (uint64_t)((uintptr_t)block - (uintptr_t)s->base) - s->data;
+  *size = 0;
+  if (offset >= s->data_size) return PSM_E_POINTER;
+  uint32_t word = at_load_acquire(&s->table[offset >> s->shift]);
+  if (unit_kind(word) != UNIT_SLAB) return psm_large_size(s, offset, size);
+  struct block_place at;
+  if (!block_place(s, offset, word, &at)) return PSM_E_POINTER;
+  if (!psm_block_used(s, at.class, at.unit, at.index)) return PSM_E_DOUBLE_FREE;
+  *size = s->classes->at[at.class].size;
+  return PSM_OK;
+}
+
+size_t PSMusableSize(PSMHandle handle, const void *block) {
+  if (handle == NULL || block == NULL) return 0;
+  struct segment *s = psm_segment_find(handle);
+  uint64_t size = 0;
+  if (s == NULL) return 0;
+  int result = block_size(s, block, &size);
+  if (result != PSM_OK) (void)fail_block(result, s, block);
+  return (size_t)size;
+}
+
+static PSM_NOINLINE void free_slow(struct worker *worker, void *block, uint64_t offset) {
+  struct segment *s = worker->segment;
+  int result = offset < s->data_size ? psm_large_free(worker, offset) : PSM_E_POINTER;
+  if (result != PSM_OK) (void)fail_block(result, s, block);
+}
+
+void PSMfree(PSMHandle handle, void *block) {
+  if (unlikely(handle == NULL || block == NULL)) return;
+  struct worker *worker = psm_worker(handle);
+  if (unlikely(worker == NULL)) return;
+  struct segment *s = worker->segment;
+  uint64_t offset = (uint64_t)((uintptr_t)block - (uintptr_t)s->base) - s->data;
+  if (likely(offset < s->data_size)) {
+    uint32_t word = at_load_acquire(&s->table[offset >> s->shift]);
+    if (likely(unit_kind(word) == UNIT_SLAB)) {
+      int result = cache_free(worker, offset, word);
+      if (unlikely(result != PSM_OK)) (void)fail_block(result, s, block);
+      return;
+    }
+  }
+  free_slow(worker, block, offset);
+}
+
+static bool fits_in_place(const struct segment *s, uint64_t has, uint64_t wants) {
+  if (has > s->classes->small_max || wants > has) return false;
+  return wants > has / 2 || has <= PSM_ALIGN;
+}
+
+void *PSMrealloc(PSMHandle handle, void *block, size_t size) {
+  if (handle == NULL) return NULL;
+  if (block == NULL) return PSMalloc(handle, size);
+  struct worker *worker = psm_worker(handle);
+  if (worker == NULL) return NULL;
+  struct segment *s = worker->segment;
+  uint64_t has;
+  int result = block_size(s, block, &has);
+  if (result != PSM_OK) {
+    (void)fail_block(result, s, block);
+    return NULL;
+  }
+  if (fits_in_place(s, has, size)) return block;
+  uint64_t offset = (uint64_t)((uintptr_t)block - (uintptr_t)s->base) - s->data;
+  if (has > s->classes->small_max && size > s->classes->small_max &&
+      psm_large_resize(worker, offset, size) == PSM_OK)
+    return block;
+  void *moved = PSMalloc(handle, size);
+  if (moved == NULL && size <= has) return block;
+  if (moved == NULL) return NULL;
+  memcpy(moved, block, size < has ? size : (size_t)has);
+  PSMfree(handle, block);
+  return moved;
+}
+
+/* ---- Publish and take back ---- */
+
+/* A word that the application may use: in a block, or the user word. */
+static bool is_users(const struct segment *s, const void *address, size_t size) {
+  uint64_t offset = (uint64_t)((uintptr_t)address - (uintptr_t)s->base);
+  if (offset % size != 0) return false;
+  if (offset >= s->data) return offset < s->data + s->data_size;
+  return offset >= PSM_USER_OFFSET && offset < PSM_USER_OFFSET + 8;
+}
+
+static int fail_place(const void *where) {
+  return psm_fail(PSM_E_INVALID, "%p is no aligned place in a block of the segment", where);
+}
+
+int PSMallocTo(PSMHandle handle, size_t size, void **where) {
+  struct worker *worker = psm_worker(handle);
+  if (worker == NULL) return psm_last_error();
+  struct segment *s = worker->segment;
+  if (!is_users(s, where, sizeof *where)) return fail_place((void *)where);
+  _Atomic uint64_t *place = (_Atomic uint64_t *)(void *)where;
+  uint64_t offset;
+  int result;
+  if (size > s->classes->small_max)
+    result = psm_large_alloc(worker, size, 1, place, &offset);
+  else
+    result = with_cache(worker, s->classes->of_step[size_step(size != 0 ? size : 1)], place, NULL);
+  if (result != PSM_OK) (void)fail_null(result, s, size);
+  return result;
+}
+
+int PSMfreeFrom(PSMHandle handle, void **where) {
+  struct worker *worker = psm_worker(handle);
+  if (worker == NULL) return psm_last_error();
+  struct segment *s = worker->segment;
+  if (!is_users(s, where, sizeof *where)) return fail_place((void *)where);
+  _Atomic uint64_t *place = (_Atomic uint64_t *)(void *)where;
+  uint64_t value = at_load_acquire(place);
+  do {
+    uint64_t size;
+    if (value == 0) return PSM_OK;
+    int result = block_size(s, (void *)(uintptr_t)value, &size);
+    if (result != PSM_OK) return fail_block(result, s, (void *)(uintptr_t)value);
+  } while (!at_cas(place, &value, 0));
+  PSMfree(handle, (void *)(uintptr_t)value);
+  return PSM_OK;
+}
+
+/* ---- Addresses ---- */
+
+void *PSMgetUser(PSMHandle handle) {
+  if (handle == NULL) return NULL;
+  struct segment *s = psm_segment_find(handle);
+  return s != NULL ? s->header->user : NULL;
+}
+
+uint64_t PSMoffset(PSMHandle handle, const void *address) {
+  if (handle == NULL || address == NULL) return 0;
+  struct segment *s = psm_segment_find(handle);
+  if (s == NULL) return 0;
+  uint64_t offset = (uint64_t)((uintptr_t)address - (uintptr_t)s->base);
+  if (offset < s->geometry.size) return offset;
+  (void)psm_fail(PSM_E_POINTER, "%p is not in '%.200s'", address, s->path);
+  return 0;
+}
+
+void *PSMaddress(PSMHandle handle, uint64_t offset) {
+  if (handle == NULL || offset == 0) return NULL;
+  struct segment *s = psm_segment_find(handle);
+  if (s == NULL) return NULL;
+  if (offset < s->geometry.size) return s->base + offset;
+  (void)psm_fail(PSM_E_POINTER, "the offset %llu is beyond '%.200s'", (unsigned long long)offset,
+                 s->path);
+  return NULL;
+}
+
+PSMHandle PSMsegmentOf(const void *address) {
+  const struct segment *s = psm_segment_holding(address);
+  return s != NULL ? (PSMHandle)(void *)s->base : NULL;
+}
+
+/* ---- Lock ---- */
+
+int PSMlock(PSMHandle handle, uint32_t *lock) {
+  struct worker *worker = psm_worker(handle);
+  if (worker == NULL) return psm_last_error();
+  if (!is_users(worker->segment, lock, sizeof *lock)) return fail_place(lock);
+  return psm_lock_take(worker->segment, (_Atomic uint32_t *)(void *)lock);
+}
+
+int PSMunlock(PSMHandle handle, uint32_t *lock) {
+  struct worker *worker = psm_worker(handle);
+  if (worker == NULL) return psm_last_error();
+  if (!is_users(worker->segment, lock, sizeof *lock)) return fail_place(lock);
+  int result = psm_lock_give(worker->segment, (_Atomic uint32_t *)(void *)lock);
+  if (result == PSM_OK) return PSM_OK;
+  return psm_fail(result, "the lock at %p is not held by this process", (void *)lock);
+}
+
+/* ---- Looking inside, and upkeep ---- */
+
+int PSMstat(PSMHandle handle, PSMStat *stat) {
+  struct segment *s = psm_segment_find(handle);
+  if (s == NULL) return PSM_E_HANDLE;
+  if (stat == NULL) return psm_fail(PSM_E_INVALID, "there is no place for the figures");
+  return psm_stat(s, stat);
+}
+
+int PSMwalk(PSMHandle handle, PSMBlock *block) {
+  struct segment *s = psm_segment_find(handle);
+  if (s == NULL) return PSM_E_HANDLE;
+  if (block == NULL) return psm_fail(PSM_E_INVALID, "there is no place for the block");
+  return psm_walk(s, block);
+}
+
+int PSMcheck(PSMHandle handle) {
+  struct segment *s = psm_segment_find(handle);
+  return s != NULL ? psm_check(s) : PSM_E_HANDLE;
+}
+
+int PSMmembers(PSMHandle handle, PSMMember *members, int count) {
+  struct segment *s = psm_segment_find(handle);
+  if (s == NULL) return PSM_E_HANDLE;
+  if (count < 0 || (count > 0 && members == NULL))
+    return psm_fail(PSM_E_INVALID, "there is no place for %d members", count);
+  return psm_members(s, members, count);
+}
+
+int PSMreap(PSMHandle handle) {
+  struct worker *worker = psm_worker(handle);
+  if (worker == NULL) return psm_last_error();
+  psm_span_lock(worker->segment);
+  int reaped = psm_reap_dead(worker->segment);
+  psm_span_unlock(worker->segment);
+  return reaped;
+}
+
+int PSMtrim(PSMHandle handle, uint64_t *bytes) {
+  struct worker *worker = psm_worker(handle);
+  if (worker == NULL) return psm_last_error();
+  uint64_t given = psm_trim(worker->segment);
+  if (bytes != NULL) *bytes = given;
+  return PSM_OK;
+}

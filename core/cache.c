@@ -1,0 +1,204 @@
+/* A thread claims a group, takes its free blocks into a slot, and allocates
+ * from there with one plain store.
+ *
+ * The slot names the group before the group names the cache, so that at every
+ * instruction a reaper finds what this thread has claimed. Under the span
+ * lock, threads without a cache of their own share one.
+ */
+#include "cache.h"
+
+#include "commit.h"
+#include "reap.h"
+#include "span.h"
+
+uint32_t psm_cache_claim(struct segment *s) {
+  uint32_t found = 0;
+  psm_span_lock(s);
+  for (uint32_t i = SHARED_CACHE + 1; i < s->geometry.caches; i++) {
+    if (at_load(&s->owners[i]) != 0) continue;
+    uint64_t offset = (uint64_t)((char *)cache_at(s, i) - s->base);
+    if (psm_commit(s, offset, s->geometry.cache_size) == PSM_OK) {
+      at_store_release(&s->owners[i], (uint32_t)s->seat + 1);
+      found = i;
+    }
+    break;
+  }
+  psm_span_unlock(s);
+  return found;
+}
+
+void psm_cache_release(struct segment *s, uint32_t index) {
+  psm_span_lock(s);
+  psm_cache_reclaim(s, index, psm_slab_retire);
+  at_store_release(&s->owners[index], 0);
+  psm_span_unlock(s);
+}
+
+static struct group_shm *group_of(const struct segment *s, uint64_t id) {
+  return &slab_at(s, group_unit(id))->groups[group_index(id)];
+}
+
+static void retire(const struct worker *worker, uint32_t unit, uint32_t class) {
+  if (!psm_slab_idle(worker->segment, unit, class)) return;
+  if (!worker->locked) psm_span_lock(worker->segment);
+  psm_slab_retire(worker->segment, unit);
+  if (!worker->locked) psm_span_unlock(worker->segment);
+}
+
+void psm_group_grown(const struct worker *worker, uint32_t class, uint64_t id, uint64_t before) {
+  struct segment *s = worker->segment;
+  if (at_load_ordered(&group_of(s, id)->owner) != 0) return;
+  uint32_t blocks = group_blocks(&s->classes->at[class], group_index(id));
+  uint32_t count = bit_count(before) + 1;
+  if (count == offer_threshold(blocks)) psm_hint_set(s, class, group_unit(id));
+  if (count == blocks) retire(worker, group_unit(id), class);
+}
+
+static void let_go(const struct worker *worker, uint32_t class, uint64_t id) {
+  if (psm_group_release(worker->segment, class, id)) retire(worker, group_unit(id), class);
+}
+
+/* Bits go into the slot before they leave the group: in between they are in
+ * both, which is free all the same. */
+static bool slot_fill(struct slot_shm *slot, struct group_shm *group, uint32_t blocks) {
+  uint64_t bits = at_load_acquire(&group->free) & full_mask(blocks);
+  if (bits == 0) return false;
+  at_store_release(&slot->bits, bits);
+  (void)at_and(&group->free, ~bits);
+  return true;
+}
+
+static void slot_point(struct segment *s, struct slot_shm *slot, uint32_t class, uint64_t id) {
+  uint32_t size = s->classes->at[class].size;
+  slot->first = unit_offset(s, group_unit(id)) + (uint64_t)group_index(id) * PSM_GROUP * size;
+  slot->size = size;
+  slot->spare = group_unit(id);
+  at_store_release(&slot->group, id);
+}
+
+/* Between the look at the table and the claim the slab may have been given
+ * back and cut anew: once the group is owned it stays, so look again then. */
+static bool claim(const struct worker *worker, uint32_t class, uint64_t id) {
+  struct segment *s = worker->segment;
+  struct slot_shm *slot = &worker->cache->slots[class];
+  uint32_t nobody = 0;
+  slot_point(s, slot, class, id);
+  if (!at_cas(&group_of(s, id)->owner, &nobody, worker->id)) return false;
+  uint32_t word = at_load_acquire(&s->table[group_unit(id)]);
+  if (word != unit_word(UNIT_SLAB, class)) {
+    if (unit_kind(word) == UNIT_SLAB && unit_value(word) < s->classes->count &&
+        group_index(id) < s->classes->at[unit_value(word)].groups)
+      let_go(worker, unit_value(word), id);
+    return false;
+  }
+  if (slot_fill(slot, group_of(s, id), group_blocks(&s->classes->at[class], group_index(id))))
+    return true;
+  let_go(worker, class, id);
+  return false;
+}
+
+/* The slab's groups, from the one after the last that was used and round. */
+static bool claim_in_slab(const struct worker *worker, uint32_t class, uint32_t unit, bool any) {
+  struct segment *s = worker->segment;
+  const struct psm_class *c = &s->classes->at[class];
+  if (at_load_acquire(&s->table[unit]) != unit_word(UNIT_SLAB, class)) return false;
+  uint64_t last = at_load(&worker->cache->slots[class].group);
+  uint32_t start = last != NO_GROUP && group_unit(last) == unit ? group_index(last) + 1 : 0;
+  for (uint32_t i = 0; i < c->groups; i++) {
+    uint32_t index = (start + i) % c->groups;
+    struct group_shm *group = &slab_at(s, unit)->groups[index];
+    if (at_load(&group->owner) != 0) continue;
+    uint32_t wanted = any ? 1 : offer_threshold(group_blocks(c, index));
+    if (bit_count(at_load(&group->free)) < wanted) continue;
+    if (claim(worker, class, group_id(unit, index))) return true;
+  }
+  return false;
+}
+
+static bool refill_offered(const struct worker *worker, uint32_t class) {
+  struct segment *s = worker->segment;
+  uint32_t unit = worker->cache->slots[class].spare;
+  for (uint32_t tries = 0; tries < s->geometry.units; tries++) {
+    unit = psm_hint_next(s, class, unit < s->geometry.units ? unit : 0);
+    if (unit == NO_UNIT) return false;
+    if (claim_in_slab(worker, class, unit, false)) return true;
+    psm_hint_clear(s, class, unit);
+    unit++;
+  }
+  return false;
+}
+
+static bool refill_any(const struct worker *worker, uint32_t class) {
+  struct segment *s = worker->segment;
+  uint32_t unit = worker->cache->slots[class].spare;
+  for (uint32_t i = 0; i < s->geometry.units; i++, unit++) {
+    if (unit >= s->geometry.units) unit = 0;
+    if (claim_in_slab(worker, class, unit, true)) return true;
+  }
+  return false;
+}
+
+static int refill_new(const struct worker *worker, uint32_t class) {
+  struct segment *s = worker->segment;
+  uint32_t unit;
+  int result = psm_slab_cut(s, class, &unit);
+  if (result != PSM_OK) return result;
+  struct slot_shm *slot = &worker->cache->slots[class];
+  uint64_t id = group_id(unit, 0);
+  slot_point(s, slot, class, id);
+  (void)at_exchange(&group_of(s, id)->owner, worker->id);
+  (void)slot_fill(slot, group_of(s, id), group_blocks(&s->classes->at[class], 0));
+  psm_slab_open(s, unit, class);
+  return PSM_OK;
+}
+
+/* The last resort comes in the order of its cost. */
+static int refill_scarce(const struct worker *worker, uint32_t class, int result) {
+  struct segment *s = worker->segment;
+  if (refill_any(worker, class)) return PSM_OK;
+  psm_make_room(s, worker);
+  if (refill_any(worker, class)) return PSM_OK;
+  int again = refill_new(worker, class);
+  return again == PSM_OK || result != PSM_E_NOSPACE ? again : result;
+}
+
+int psm_cache_refill(struct worker *worker, uint32_t class) {
+  struct segment *s = worker->segment;
+  struct slot_shm *slot = &worker->cache->slots[class];
+  uint64_t id = at_load(&slot->group);
+  if (psm_group_valid(s, id, class) && at_load(&group_of(s, id)->owner) == worker->id) {
+    uint32_t blocks = group_blocks(&s->classes->at[class], group_index(id));
+    if (bit_count(at_load(&group_of(s, id)->free)) >= offer_threshold(blocks) &&
+        slot_fill(slot, group_of(s, id), blocks))
+      return PSM_OK;
+    let_go(worker, class, id);
+  }
+  if (refill_offered(worker, class)) return PSM_OK;
+  struct worker holder = *worker;
+  holder.locked = true;
+  if (!worker->locked) psm_span_lock(s);
+  int result = refill_new(&holder, class);
+  if (result != PSM_OK) result = refill_scarce(&holder, class, result);
+  if (!worker->locked) psm_span_unlock(s);
+  return result;
+}
+
+int psm_cache_publish(struct worker *worker, uint32_t class, _Atomic uint64_t *where) {
+  struct segment *s = worker->segment;
+  struct cache_shm *cache = worker->cache;
+  struct slot_shm *slot = &cache->slots[class];
+  uint64_t bits = at_load(&slot->bits);
+  if (bits == 0) {
+    int result = psm_cache_refill(worker, class);
+    if (result != PSM_OK) return result;
+    bits = at_load(&slot->bits);
+  }
+  uint64_t block = slot->first + (uint64_t)bit_first(bits) * slot->size;
+  at_store(&cache->to_where, (uint64_t)((char *)where - s->base));
+  at_store(&cache->to_old, at_load(where));
+  at_store_release(&cache->to_block, block);
+  at_store_release(&slot->bits, bits & (bits - 1));
+  at_store_release(where, s->geometry.base + block);
+  at_store_release(&cache->to_block, 0);
+  return PSM_OK;
+}

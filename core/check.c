@@ -1,0 +1,265 @@
+/* Walks everything under the span lock: spans stand still, blocks do not.
+ *
+ * What is checked is what holds at every instruction of every thread. Where
+ * two words change one after the other, a contradiction counts only if it is
+ * still there when looked at again.
+ */
+#include "check.h"
+
+#include <string.h>
+
+#include "commit.h"
+#include "roster.h"
+#include "slab.h"
+#include "span.h"
+
+enum { LOOKS = 64 };
+
+static void enter(struct segment *s) {
+  if (!s->readonly) psm_span_lock(s);
+}
+
+static void leave(struct segment *s) {
+  if (!s->readonly) psm_span_unlock(s);
+}
+
+/* ---- Blocks ---- */
+
+static uint64_t slot_bits(const struct segment *s, uint32_t class, uint64_t id, uint32_t owner) {
+  if (owner == 0 || owner > s->geometry.caches) return 0;
+  const struct slot_shm *slot = &cache_at(s, owner - 1)->slots[class];
+  return at_load_acquire(&slot->group) == id ? at_load_acquire(&slot->bits) : 0;
+}
+
+/* The free blocks of a group; `*held` are those that one thread may take. */
+static uint64_t group_free(const struct segment *s, uint32_t class, uint64_t id, uint64_t *held) {
+  const struct group_shm *group = &slab_at(s, group_unit(id))->groups[group_index(id)];
+  uint32_t owner = at_load_acquire(&group->owner);
+  uint64_t bits = slot_bits(s, class, id, owner);
+  uint64_t all = at_load_acquire(&group->free) | bits;
+  *held = owner != 0 ? all : 0;
+  return all & full_mask(group_blocks(&s->classes->at[class], group_index(id)));
+}
+
+bool psm_block_used(const struct segment *s, uint32_t class, uint32_t unit, uint32_t index) {
+  uint64_t held;
+  uint64_t all = group_free(s, class, group_id(unit, index / PSM_GROUP), &held);
+  return (all >> index % PSM_GROUP & 1) == 0;
+}
+
+/* ---- Count ---- */
+
+static void slab_count(const struct segment *s, uint32_t unit, uint32_t class, PSMStat *stat) {
+  const struct psm_class *c = &s->classes->at[class];
+  for (uint32_t i = 0; i < c->groups; i++) {
+    uint64_t held;
+    uint64_t all = group_free(s, class, group_id(unit, i), &held);
+    uint32_t used = group_blocks(c, i) - bit_count(all);
+    stat->blocks += used;
+    stat->used += (uint64_t)used * c->size;
+    stat->cached += (uint64_t)bit_count(all & held) * c->size;
+    stat->free += (uint64_t)bit_count(all & ~held) * c->size;
+    if (all != 0 && stat->largest < c->size) stat->largest = c->size;
+  }
+}
+
+static void spans_count(const struct segment *s, PSMStat *stat) {
+  for (uint32_t unit = 0, units; unit < s->geometry.units; unit += units) {
+    units = psm_span_length(s, unit);
+    if (units == 0) return;
+    uint64_t bytes = (uint64_t)units << s->shift;
+    uint32_t word = at_load_acquire(&s->table[unit]);
+    if (unit_kind(word) == UNIT_SLAB && unit_value(word) < s->classes->count) {
+      slab_count(s, unit, unit_value(word), stat);
+    } else if (unit_kind(word) == UNIT_LARGE) {
+      stat->blocks++;
+      stat->used += bytes;
+    } else {
+      stat->free += bytes;
+      if (stat->largest < bytes) stat->largest = bytes;
+    }
+  }
+}
+
+int psm_stat(struct segment *s, PSMStat *stat) {
+  memset(stat, 0, sizeof *stat);
+  stat->size = s->geometry.size;
+  stat->metadata = s->data;
+  stat->unit = (uint32_t)unit_size(s);
+  stat->small_max = s->classes->small_max;
+  enter(s);
+  spans_count(s, stat);
+  stat->committed = psm_committed_bytes(s);
+  for (uint32_t i = SHARED_CACHE + 1; i < s->geometry.caches; i++)
+    stat->caches += at_load(&s->owners[i]) != 0;
+  leave(s);
+  stat->members = (uint32_t)psm_members(s, NULL, 0);
+  return PSM_OK;
+}
+
+int psm_members(struct segment *s, PSMMember *members, int count) {
+  int found = 0;
+  for (int seat = 0; seat < PSM_SEATS; seat++) {
+    const struct seat_shm *shm = &s->roster[seat];
+    uint32_t state = seat_state(at_load_acquire(&shm->tenure));
+    if (state == SEAT_EMPTY || state == SEAT_LEFT) continue;
+    if (found < count) {
+      PSMMember *member = &members[found];
+      member->pid = at_load(&shm->pid);
+      member->seat = (uint32_t)seat;
+      member->start = at_load(&shm->start);
+      member->alive = psm_seat_alive(s, seat);
+    }
+    found++;
+  }
+  return found;
+}
+
+/* ---- Walk ---- */
+
+static bool slab_next(const struct segment *s, uint32_t unit, uint32_t class, uint64_t offset,
+                      PSMBlock *block) {
+  const struct psm_class *c = &s->classes->at[class];
+  uint64_t start = (uint64_t)unit << s->shift;
+  uint64_t inside = offset > start ? offset - start : 0;
+  for (uint32_t i = (uint32_t)((inside + c->size - 1) / c->size); i < c->blocks; i++) {
+    if (!psm_block_used(s, class, unit, i)) continue;
+    block->address = s->base + unit_offset(s, unit) + (uint64_t)i * c->size;
+    block->size = c->size;
+    return true;
+  }
+  return false;
+}
+
+/* The first block at or after an offset from unit 0. */
+static bool block_next(const struct segment *s, uint64_t offset, PSMBlock *block) {
+  if (offset >= s->data_size) return false;
+  uint32_t unit = psm_span_of(s, (uint32_t)(offset >> s->shift));
+  for (uint32_t units; unit < s->geometry.units; unit += units) {
+    units = psm_span_length(s, unit);
+    if (units == 0) return false;
+    uint32_t word = at_load_acquire(&s->table[unit]);
+    if (unit_kind(word) == UNIT_SLAB && unit_value(word) < s->classes->count &&
+        slab_next(s, unit, unit_value(word), offset, block))
+      return true;
+    if (unit_kind(word) == UNIT_LARGE && (uint64_t)unit << s->shift >= offset) {
+      block->address = s->base + unit_offset(s, unit);
+      block->size = (uint64_t)units << s->shift;
+      return true;
+    }
+  }
+  return false;
+}
+
+int psm_walk(struct segment *s, PSMBlock *block) {
+  uint64_t offset = 0;
+  if (block->address != NULL) {
+    offset = (uint64_t)((uintptr_t)block->address - (uintptr_t)s->base) - s->data;
+    if (offset >= s->data_size)
+      return psm_fail(PSM_E_POINTER, "%p is not in this segment: begin with NULL", block->address);
+    offset++;
+  }
+  enter(s);
+  bool found = block_next(s, offset, block);
+  leave(s);
+  if (!found) memset(block, 0, sizeof *block);
+  return found;
+}
+
+/* ---- Check ---- */
+
+static int corrupt(struct segment *s, const char *what, uint64_t where) {
+  mark_corrupt(s);
+  return psm_fail(PSM_E_CORRUPT, "'%.120s' is corrupt: %s (%llu)", s->path, what,
+                  (unsigned long long)where);
+}
+
+static int header_check(struct segment *s) {
+  struct header_shm header;
+  psm_header_fill(&header, &s->geometry);
+  if (memcmp(&header, s->header, offsetof(struct header_shm, state)) != 0)
+    return corrupt(s, "the header has changed", 0);
+  return PSM_OK;
+}
+
+/* An owner's slot names the group as long as it owns it. */
+static bool owner_sound(const struct segment *s, uint32_t class, uint64_t id) {
+  const struct group_shm *group = &slab_at(s, group_unit(id))->groups[group_index(id)];
+  for (int look = 0; look < LOOKS; look++) {
+    uint32_t owner = at_load_acquire(&group->owner);
+    if (owner == 0) return true;
+    if (owner <= s->geometry.caches &&
+        at_load_acquire(&cache_at(s, owner - 1)->slots[class].group) == id &&
+        (owner - 1 == SHARED_CACHE || at_load(&s->owners[owner - 1]) != 0))
+      return true;
+    psm_pause();
+  }
+  return false;
+}
+
+static int slab_check(struct segment *s, uint32_t unit, uint32_t class) {
+  const struct psm_class *c = &s->classes->at[class];
+  for (uint32_t i = 0; i < c->groups; i++) {
+    const struct group_shm *group = &slab_at(s, unit)->groups[i];
+    if ((at_load(&group->free) & ~full_mask(group_blocks(c, i))) != 0)
+      return corrupt(s, "a group has free blocks beyond its end; unit", unit);
+    if (!owner_sound(s, class, group_id(unit, i)))
+      return corrupt(s, "a group is owned by nobody who knows of it; unit", unit);
+  }
+  return PSM_OK;
+}
+
+static bool slot_sound(const struct segment *s, uint32_t class, uint32_t cache) {
+  const struct slot_shm *slot = &cache_at(s, cache)->slots[class];
+  for (int look = 0; look < LOOKS; look++) {
+    uint64_t bits = at_load_acquire(&slot->bits);
+    uint64_t id = at_load_acquire(&slot->group);
+    if (bits == 0) return true;
+    if (psm_group_valid(s, id, class)) {
+      const struct group_shm *group = &slab_at(s, group_unit(id))->groups[group_index(id)];
+      uint64_t mask = full_mask(group_blocks(&s->classes->at[class], group_index(id)));
+      if (at_load_acquire(&group->owner) == cache + 1 && (bits & ~mask) == 0) return true;
+    }
+    psm_pause();
+  }
+  return false;
+}
+
+static int caches_check(struct segment *s) {
+  for (uint32_t i = 0; i < s->geometry.caches; i++) {
+    uint32_t owner = at_load(&s->owners[i]);
+    if (i != SHARED_CACHE && owner == 0) continue;
+    if (owner > PSM_SEATS) return corrupt(s, "a cache belongs to no seat; cache", i);
+    for (uint32_t class = 0; class < s->classes->count; class ++)
+      if (!slot_sound(s, class, i)) return corrupt(s, "a cache holds what it does not own; cache", i);
+  }
+  return PSM_OK;
+}
+
+static int table_check(struct segment *s) {
+  bool free_before = false;
+  for (uint32_t unit = 0, units; unit < s->geometry.units; unit += units) {
+    units = psm_span_length(s, unit);
+    if (units == 0) return corrupt(s, "the unit table has no head; unit", unit);
+    uint32_t word = at_load_acquire(&s->table[unit]);
+    bool is_free = unit_kind(word) == UNIT_FREE;
+    if (is_free && free_before) return corrupt(s, "free runs are not joined; unit", unit);
+    free_before = is_free;
+    if (unit_kind(word) != UNIT_SLAB) continue;
+    if (unit_value(word) >= s->classes->count)
+      return corrupt(s, "a slab is of no class; unit", unit);
+    int result = slab_check(s, unit, unit_value(word));
+    if (result != PSM_OK) return result;
+  }
+  if (!psm_lists_sound(s)) return corrupt(s, "the lists of free runs are broken", 0);
+  return PSM_OK;
+}
+
+int psm_check(struct segment *s) {
+  enter(s);
+  int result = header_check(s);
+  if (result == PSM_OK) result = table_check(s);
+  if (result == PSM_OK) result = caches_check(s);
+  leave(s);
+  return result;
+}

@@ -1,0 +1,62 @@
+/* Size to class and back. A class is a block size of which a slab, one unit,
+ * holds a whole number with as little left over as possible.
+ *
+ * Sizes go to a *step* first: 16 bytes wide up to 128, then eight steps for
+ * each doubling. Each step belongs to one class whose blocks are no smaller.
+ * The tables are private to the process and depend on the unit only.
+ */
+#ifndef PSM_CLASSES_H
+#define PSM_CLASSES_H
+
+#include "compiler.h"
+
+enum {
+  PSM_STEPS = 72,   /* 16 bytes to 32 KiB */
+  PSM_GROUP = 64,   /* blocks of a group: the bits of a word */
+  PSM_GROUPS = 64,  /* groups of a slab at most: 64 KiB of 16-byte blocks */
+  PSM_ALIGN = 16
+};
+
+struct psm_class {
+  uint32_t size;        /* bytes of a block, a multiple of 16 */
+  uint32_t reciprocal;  /* ceil(2^32 / size) */
+  uint32_t blocks;      /* of a slab */
+  uint32_t groups;      /* of a slab */
+};
+
+struct psm_classes {
+  uint32_t count;
+  uint32_t small_max;         /* bytes of the largest small block */
+  uint8_t of_step[PSM_STEPS];
+  struct psm_class at[PSM_STEPS];
+};
+
+/** The tables for units of 2^`shift` bytes: 12, 14 or 16. */
+const struct psm_classes *psm_classes_for(uint32_t shift);
+
+/** The step of a size from 1 to 32 KiB. */
+PSM_INLINE uint32_t size_step(uint64_t size) {
+  uint64_t last = size - 1;
+  if (last < 128) return (uint32_t)(last >> 4);
+  uint32_t top = bit_last(last);
+  return (top - 6) * 8 + (uint32_t)((last >> (top - 3)) & 7);
+}
+
+/* Which block of its slab an offset below 64 KiB lies in. Exact: the product
+ * exceeds offset * 2^32 / size by less than 2^31, and 2^32 / size is more. */
+PSM_INLINE uint32_t block_index(const struct psm_class *class, uint32_t offset) {
+  return (uint32_t)(((uint64_t)offset * class->reciprocal) >> 32);
+}
+
+PSM_INLINE uint32_t group_blocks(const struct psm_class *class, uint32_t group) {
+  uint32_t left = class->blocks - group * PSM_GROUP;
+  return left < PSM_GROUP ? left : PSM_GROUP;
+}
+
+PSM_INLINE uint64_t full_mask(uint32_t blocks) { return ~UINT64_C(0) >> (PSM_GROUP - blocks); }
+
+/* A group is offered to others once an eighth of it is free: taking groups
+ * with one or two free blocks costs more than it saves. */
+PSM_INLINE uint32_t offer_threshold(uint32_t blocks) { return (blocks + 7) / 8; }
+
+#endif

@@ -1,0 +1,74 @@
+/* A bit per unit-sized chunk of the file says whether it is committed.
+ *
+ * The bit is set after the file system has agreed and cleared before the
+ * memory goes, so that a death in between costs a system call, never a SIGBUS.
+ */
+#include "commit.h"
+
+static bool chunk_committed(const struct segment *s, uint64_t chunk) {
+  return (at_load(&s->committed[chunk / 64]) >> (chunk % 64) & 1) != 0;
+}
+
+static void chunk_mark(struct segment *s, uint64_t chunk, bool committed) {
+  uint64_t bit = UINT64_C(1) << (chunk % 64);
+  if (committed)
+    (void)at_or(&s->committed[chunk / 64], bit);
+  else
+    (void)at_and(&s->committed[chunk / 64], ~bit);
+}
+
+static uint64_t chunk_end(const struct segment *s, uint64_t chunk) {
+  uint64_t end = (chunk + 1) << s->shift;
+  return end < s->geometry.size ? end : s->geometry.size;
+}
+
+int psm_commit(struct segment *s, uint64_t offset, uint64_t count) {
+  uint64_t last = (offset + count - 1) >> s->shift;
+  for (uint64_t from = offset >> s->shift; from <= last;) {
+    if (chunk_committed(s, from)) {
+      from++;
+      continue;
+    }
+    uint64_t to = from + 1;
+    while (to <= last && !chunk_committed(s, to)) to++;
+    uint64_t start = from << s->shift;
+    int result = os_file_commit(s->file, start, chunk_end(s, to - 1) - start);
+    if (result != PSM_OK) return result;
+    for (; from < to; from++) chunk_mark(s, from, true);
+  }
+  return PSM_OK;
+}
+
+int psm_commit_ahead(struct segment *s, uint64_t offset, uint64_t count) {
+  uint64_t ahead = s->geometry.size / 64;
+  if (ahead > UINT64_C(1) << 20) ahead = UINT64_C(1) << 20;
+  if (chunk_committed(s, offset >> s->shift) || ahead <= count)
+    return psm_commit(s, offset, count);
+  uint64_t end = s->data + s->data_size;
+  uint64_t more = end - offset < ahead ? end - offset : ahead;
+  if (psm_commit(s, offset, more) == PSM_OK) return PSM_OK;
+  return psm_commit(s, offset, count);
+}
+
+uint64_t psm_decommit(struct segment *s, uint64_t offset, uint64_t count) {
+  uint64_t from = (offset + unit_size(s) - 1) >> s->shift;
+  uint64_t to = (offset + count) >> s->shift;
+  uint64_t bytes = 0;
+  for (; from < to; from++) {
+    if (!chunk_committed(s, from)) continue;
+    chunk_mark(s, from, false);
+    if (os_file_punch(s->file, from << s->shift, unit_size(s)) == PSM_OK)
+      bytes += unit_size(s);
+    else
+      chunk_mark(s, from, true);
+  }
+  return bytes;
+}
+
+uint64_t psm_committed_bytes(const struct segment *s) {
+  uint64_t chunks = 0;
+  for (uint32_t i = 0; i < (s->geometry.chunks + 63) / 64; i++)
+    chunks += bit_count(at_load(&s->committed[i]));
+  uint64_t bytes = chunks << s->shift;
+  return bytes < s->geometry.size ? bytes : s->geometry.size;
+}

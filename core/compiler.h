@@ -1,0 +1,61 @@
+/* Attributes, atomics and bit arithmetic: all that differs between compilers.
+ *
+ * Shared words are only touched through at_*; the suffix names the memory
+ * order. Orders weaker than acquire/release are used where the text beside
+ * the call says what makes them enough.
+ */
+#ifndef PSM_COMPILER_H
+#define PSM_COMPILER_H
+
+#include <limits.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#define likely(x) __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
+#define PSM_NOINLINE __attribute__((noinline, cold))
+#define PSM_INLINE static inline __attribute__((always_inline))
+#define PSM_PRINTF(f, a) __attribute__((format(printf, f, a)))
+
+/* glibc keeps room for small libraries loaded late; others do not. */
+#if defined(__GLIBC__)
+#define PSM_THREAD _Thread_local __attribute__((tls_model("initial-exec")))
+#else
+#define PSM_THREAD _Thread_local
+#endif
+
+#define at_load(p) atomic_load_explicit((p), memory_order_relaxed)
+#define at_load_acquire(p) atomic_load_explicit((p), memory_order_acquire)
+#define at_load_ordered(p) atomic_load_explicit((p), memory_order_seq_cst)
+#define at_store(p, v) atomic_store_explicit((p), (v), memory_order_relaxed)
+#define at_store_release(p, v) atomic_store_explicit((p), (v), memory_order_release)
+#define at_exchange(p, v) atomic_exchange_explicit((p), (v), memory_order_seq_cst)
+#define at_or(p, v) atomic_fetch_or_explicit((p), (v), memory_order_seq_cst)
+#define at_and(p, v) atomic_fetch_and_explicit((p), (v), memory_order_seq_cst)
+#define at_add(p, v) atomic_fetch_add_explicit((p), (v), memory_order_seq_cst)
+#define at_cas(p, expected, v)                                                            \
+  atomic_compare_exchange_strong_explicit((p), (expected), (v), memory_order_seq_cst,     \
+                                          memory_order_seq_cst)
+
+PSM_INLINE void psm_pause(void) {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#endif
+}
+
+/* Undefined for 0, as the instruction is. */
+PSM_INLINE uint32_t bit_first(uint64_t x) { return (uint32_t)__builtin_ctzll(x); }
+PSM_INLINE uint32_t bit_last(uint64_t x) { return 63u - (uint32_t)__builtin_clzll(x); }
+
+/* Sums pairs, nibbles and bytes side by side: the baseline CPU has no popcnt. */
+PSM_INLINE uint32_t bit_count(uint64_t x) {
+  x -= (x >> 1) & 0x5555555555555555u;
+  x = (x & 0x3333333333333333u) + ((x >> 2) & 0x3333333333333333u);
+  x = (x + (x >> 4)) & 0x0f0f0f0f0f0f0f0fu;
+  return (uint32_t)((x * 0x0101010101010101u) >> 56);
+}
+
+PSM_INLINE uint64_t round_up(uint64_t n, uint64_t power) { return (n + power - 1) & ~(power - 1); }
+
+#endif

@@ -1,0 +1,131 @@
+/* The parent takes the child's seat before it forks, on a file of its own that
+ * the child inherits: the kernel's lock is the child's from its first
+ * instruction, and is gone if the fork fails or the child dies.
+ */
+#include "fork.h"
+
+#include "process.h"
+#include "reap.h"
+#include "roster.h"
+#include "segment.h"
+#include "span.h"
+
+static os_once watch_fork_once = OS_ONCE_INIT;
+
+static void seat_reserve(struct segment *s) {
+  s->child_seat = NO_SEAT;
+  s->child_file = OS_NO_FILE;
+  if (s->readonly || s->seat == NO_SEAT || !os_file_is(s->file, &s->identity)) return;
+  if (os_file_reopen(s->file, s->path, &s->child_file) != PSM_OK) return;
+  s->child_seat = psm_seat_claim(s, s->child_file, false);
+  if (s->child_seat != NO_SEAT) return;
+  psm_span_lock(s);
+  (void)psm_reap_dead(s);
+  psm_span_unlock(s);
+  s->child_seat = psm_seat_claim(s, s->child_file, false);
+}
+
+static void before_fork(void) {
+  psm_process_lock();
+  for (struct segment *s = psm_segment_first(); s != NULL; s = s->next) seat_reserve(s);
+}
+
+static void after_fork_parent(void) {
+  for (struct segment *s = psm_segment_first(); s != NULL; s = s->next) {
+    if (s->child_file != OS_NO_FILE) os_file_close(s->child_file);
+    s->child_file = OS_NO_FILE;
+    s->child_seat = NO_SEAT;
+  }
+  psm_process_unlock();
+}
+
+static void child_sit_down(struct segment *s) {
+  s->serial = psm_next_serial();
+  if (s->readonly) return;
+  if (s->seat != NO_SEAT) {
+    if (os_file_is(s->file, &s->identity)) os_file_close(s->file);
+    s->parent_seat = s->seat;
+    s->parent_tenure = at_load(&s->roster[s->seat].tenure);
+    s->inherited = at_load(&s->roster[s->seat].pending);
+    s->inherited_uses = at_load(&s->uses);
+  }
+  s->file = s->child_file;
+  s->seat = s->child_seat;
+  s->child_file = OS_NO_FILE;
+  s->child_seat = NO_SEAT;
+  if (s->seat == NO_SEAT) return;
+  psm_seat_occupy(s, s->seat);
+  s->tag = psm_seat_tag(s, s->seat);
+}
+
+static void after_fork_child(void) {
+  (void)at_add(&psm_epoch, 1);
+  for (struct segment *s = psm_segment_first(); s != NULL; s = s->next) child_sit_down(s);
+  psm_process_unlock();
+}
+
+static void watch_fork(void) { os_on_fork(before_fork, after_fork_parent, after_fork_child); }
+
+void psm_fork_watch(void) { os_run_once(&watch_fork_once, watch_fork); }
+
+/* ---- The inherit calls ---- */
+
+static bool count_down(_Atomic uint32_t *count) {
+  uint32_t seen = at_load(count);
+  while (seen > 0)
+    if (at_cas(count, &seen, seen - 1)) return true;
+  return false;
+}
+
+static int prepare_locked(PSMHandle handle) {
+  struct segment *s = psm_segment_find(handle);
+  if (s == NULL) return PSM_E_HANDLE;
+  if (s->readonly || s->seat == NO_SEAT)
+    return psm_fail(PSM_E_READONLY, "a process without a seat cannot announce a child");
+  if (at_load(&s->roster[s->seat].pending) >= INT32_MAX)
+    return psm_fail(PSM_E_STATE, "too many children are announced");
+  (void)at_add(&s->roster[s->seat].pending, 1);
+  return PSM_OK;
+}
+
+/* The parent's seat counts as long as it is the parent's; after its death
+ * the child relies on what it saw at the fork. */
+static bool parent_agrees(struct segment *s) {
+  struct seat_shm *parent = &s->roster[s->parent_seat];
+  uint32_t tenure = at_load_acquire(&parent->tenure);
+  if (tenure >> 2 != s->parent_tenure >> 2 || seat_state(tenure) == SEAT_EMPTY) return true;
+  return count_down(&parent->pending);
+}
+
+static int execute_locked(PSMHandle handle) {
+  struct segment *s = psm_segment_find_any(handle);
+  if (s == NULL) return PSM_E_HANDLE;
+  if (s->parent_seat == NO_SEAT || s->seat == NO_SEAT)
+    return psm_fail(PSM_E_STATE, "this process is no child that has inherited the segment");
+  if (s->inherited == 0 || !parent_agrees(s))
+    return psm_fail(PSM_E_STATE, "the parent has not prepared this inheritance");
+  s->inherited--;
+  (void)at_add(&s->uses, 1 - s->inherited_uses);
+  s->inherited_uses = 0;
+  return PSM_OK;
+}
+
+static int cancel_locked(PSMHandle handle) {
+  struct segment *s = psm_segment_find_any(handle);
+  if (s == NULL) return PSM_E_HANDLE;
+  if (s->seat == NO_SEAT || !count_down(&s->roster[s->seat].pending))
+    return psm_fail(PSM_E_STATE, "nothing is prepared that could be cancelled");
+  if (at_load(&s->uses) == 0 && at_load(&s->roster[s->seat].pending) == 0) psm_segment_leave(s);
+  return PSM_OK;
+}
+
+static int locked(int (*step)(PSMHandle), PSMHandle handle) {
+  psm_opening_lock();
+  int result = step(handle);
+  psm_opening_unlock();
+  return result;
+}
+
+int psm_inherit_prepare(PSMHandle handle) { return locked(prepare_locked, handle); }
+int psm_inherit_execute(PSMHandle handle) { return locked(execute_locked, handle); }
+int psm_inherit_cancel(PSMHandle handle) { return locked(cancel_locked, handle); }

@@ -1,0 +1,123 @@
+/* From size and base to the place of everything, and headers that say so. */
+#include "layout.h"
+
+#include <string.h>
+
+#include "psm.h"
+
+static uint32_t unit_shift_for(uint64_t size) {
+  if (size < UINT64_C(4) << 20) return 12;
+  if (size < UINT64_C(64) << 20) return 14;
+  return 16;
+}
+
+static uint32_t caches_for(uint64_t size) {
+  uint64_t caches = size >> 18;
+  if (caches < PSM_CACHES_MIN) return PSM_CACHES_MIN;
+  return caches > PSM_CACHES_MAX ? PSM_CACHES_MAX : (uint32_t)caches;
+}
+
+/* Lists hold runs of nearly the same length: exact below 16 units, then eight
+ * lists for each doubling. */
+uint32_t psm_bin_of(uint32_t units) {
+  if (units < 16) return units;
+  uint32_t top = bit_last(units);
+  return 16 + (top - 4) * 8 + ((units >> (top - 3)) & 7);
+}
+
+static void lay_out(struct geometry *g, uint32_t units) {
+  uint32_t count = g->classes->count;
+  uint64_t at = sizeof(struct header_shm);
+  g->units = units;
+  g->bins = psm_bin_of(units) + 1;
+  g->hint_words[0] = (units + 63) / 64;
+  g->hint_words[1] = (g->hint_words[0] + 63) / 64;
+  g->hint_words[2] = (g->hint_words[1] + 63) / 64;
+  g->roster = at, at += PSM_SEATS * sizeof(struct seat_shm);
+  g->spans = at, at += sizeof(struct spans_shm);
+  g->table = at, at += round_up(units * sizeof(uint32_t), 8);
+  g->committed = at, at += (uint64_t)(g->chunks + 63) / 64 * 8;
+  g->bin_heads = at, at += round_up(g->bins * sizeof(uint32_t), 8);
+  for (int level = 2; level >= 1; level--)
+    g->hints[level] = at, at += (uint64_t)count * g->hint_words[level] * 8;
+  g->owners = at, at += round_up(g->caches * sizeof(uint32_t), 8);
+  g->eager = at;
+  g->hints[0] = at, at += (uint64_t)count * g->hint_words[0] * 8;
+  at = round_up(at, g->shift > 12 ? 64 : 16);
+  g->slabs = at, at += (uint64_t)units * g->slab_size;
+  at = round_up(at, 64);
+  g->cache_area = at, at += (uint64_t)g->caches * g->cache_size;
+  /* Units are aligned in the address space, whatever the base is. */
+  g->data = round_up(g->base + at, UINT64_C(1) << g->shift) - g->base;
+}
+
+bool psm_geometry(struct geometry *g, uint64_t size, uint64_t base) {
+  if (size < PSM_SIZE_MIN || size >> 46 != 0) return false;
+  memset(g, 0, sizeof *g);
+  g->size = size;
+  g->base = base;
+  g->shift = unit_shift_for(size);
+  g->classes = psm_classes_for(g->shift);
+  g->caches = caches_for(size);
+  g->chunks = (uint32_t)((size >> g->shift) + 1);
+  uint32_t groups = (UINT32_C(1) << g->shift) / (PSM_ALIGN * PSM_GROUP);
+  uint64_t slab = sizeof(struct slab_shm) + groups * sizeof(struct group_shm);
+  uint64_t cache = sizeof(struct cache_shm) + g->classes->count * sizeof(struct slot_shm);
+  g->slab_size = (uint32_t)round_up(slab, g->shift > 12 ? 64 : 16);
+  g->cache_size = (uint32_t)round_up(cache, 64);
+  uint64_t per_unit = (UINT64_C(1) << g->shift) + g->slab_size + sizeof(uint32_t);
+  uint64_t units = size / per_unit;
+  for (; units > 0; units--) {
+    lay_out(g, (uint32_t)units);
+    if (g->data + (units << g->shift) <= size) return true;
+  }
+  return false;
+}
+
+/* FNV-1a over 64-bit words, public domain (Fowler, Noll, Vo). */
+static uint64_t header_checksum(const struct header_shm *header) {
+  uint64_t words[offsetof(struct header_shm, checksum) / 8];
+  uint64_t sum = UINT64_C(0xcbf29ce484222325);
+  memcpy(words, header, sizeof words);
+  for (size_t i = 0; i < sizeof words / 8; i++)
+    sum = (sum ^ words[i]) * UINT64_C(0x100000001b3);
+  return sum;
+}
+
+static uint8_t byte_order(void) {
+  const uint16_t probe = 1;
+  uint8_t low;
+  memcpy(&low, &probe, 1);
+  return low == 1 ? 1 : 2;
+}
+
+void psm_header_fill(struct header_shm *header, const struct geometry *g) {
+  memset(header, 0, sizeof *header);
+  header->magic = PSM_MAGIC;
+  header->format = PSM_FORMAT;
+  header->pointer_size = sizeof(void *);
+  header->byte_order = byte_order();
+  header->header_size = sizeof *header;
+  header->size = g->size;
+  header->base = g->base;
+  header->unit_shift = g->shift;
+  header->units = g->units;
+  header->data = g->data;
+  header->checksum = header_checksum(header);
+  at_store(&header->state, STATE_CREATING);
+}
+
+int psm_header_judge(const struct header_shm *header, uint64_t file_size, struct geometry *g) {
+  if (header->magic == __builtin_bswap64(PSM_MAGIC)) return PSM_E_PLATFORM;
+  if (header->magic != PSM_MAGIC) return PSM_E_FORMAT;
+  if (header->pointer_size != sizeof(void *)) return PSM_E_PLATFORM;
+  if (header->byte_order != byte_order()) return PSM_E_PLATFORM;
+  if (header->format != PSM_FORMAT) return PSM_E_VERSION;
+  if (header->checksum != header_checksum(header)) return PSM_E_CORRUPT;
+  if (!psm_geometry(g, header->size, header->base)) return PSM_E_CORRUPT;
+  if (header->header_size != sizeof *header || header->unit_shift != g->shift ||
+      header->units != g->units || header->data != g->data)
+    return PSM_E_CORRUPT;
+  if (header->size != file_size) return PSM_E_TRUNCATED;
+  return PSM_OK;
+}

@@ -1,0 +1,166 @@
+/* The whole file format: what lies where in a segment.
+ *
+ *    header     never changes after creation, but for state, user and error
+ *    roster     1024 seats of members
+ *    spans      the span lock, what its holder is about, the bins' bitmap
+ *    table      one word per unit: the truth about spans
+ *    committed  one bit per unit-sized chunk of the file
+ *    bins       heads of the lists of free runs (derived)
+ *    hints 2, 1 which words of the hints below are not zero (derived)
+ *    owners     one word per cache: the seat that uses it
+ *  - up to here committed at creation, what follows when first needed -
+ *    hints 0    per class, a bit per unit: slabs worth a look (derived)
+ *    slabs      one descriptor per unit, used by slabs; its links by free runs
+ *    caches     the free blocks that threads have claimed
+ *    data       units
+ *
+ * The geometry follows from the size and the base alone; a header that says
+ * otherwise is refused. Nothing that is private to a process is ever in here.
+ */
+#ifndef PSM_LAYOUT_H
+#define PSM_LAYOUT_H
+
+#include <stddef.h>
+
+#include "classes.h"
+
+#define PSM_MAGIC UINT64_C(0x0a0d4745534d5350) /* "PSMSEG\r\n" */
+
+enum {
+  PSM_FORMAT = 1,
+  PSM_SEATS = 1024,
+  PSM_USER_OFFSET = 64,
+  PSM_BINS_MAX = 256,
+  PSM_CACHES_MIN = 2,
+  PSM_CACHES_MAX = 4096,
+  PSM_SIZE_MIN = 28 * 1024
+};
+
+enum { STATE_CREATING = 1, STATE_READY = 2 };
+enum { KEEP_FILE = 1 };
+
+struct header_shm {
+  uint64_t magic;          /* these by the creator, before anything else */
+  uint32_t format;
+  uint8_t pointer_size;    /* bytes */
+  uint8_t byte_order;      /* 1 little, 2 big */
+  uint16_t header_size;    /* bytes */
+  uint64_t size;           /* bytes of the file */
+  uint64_t base;           /* address in every member */
+  uint32_t unit_shift;
+  uint32_t units;
+  uint64_t data;           /* offset of unit 0 */
+  uint64_t checksum;       /* of all before it */
+  _Atomic uint32_t state;  /* READY is the creator's last store */
+  _Atomic uint32_t keep;   /* KEEP_FILE: by any member, never taken back */
+  uint8_t user[8];         /* by the application */
+  _Atomic int32_t error;   /* PSM_E_CORRUPT, by whoever meets it first */
+  uint8_t spare[180];
+};
+_Static_assert(sizeof(struct header_shm) == 256, "format");
+_Static_assert(offsetof(struct header_shm, checksum) == 48, "format");
+_Static_assert(offsetof(struct header_shm, user) == PSM_USER_OFFSET, "format");
+
+enum { SEAT_EMPTY = 0, SEAT_RESERVED = 1, SEAT_JOINED = 2, SEAT_LEFT = 3 };
+
+/* By the member, whose claim to it is a kernel lock on byte `seat`; when that
+ * is gone and no such process runs, by the reaper under the span lock. */
+struct seat_shm {
+  _Atomic uint32_t pid;      /* 0 in a seat reserved for a child */
+  _Atomic uint32_t start;    /* low 32 bits of the process's start time */
+  _Atomic uint32_t tenure;   /* generation << 2 | SEAT_; stored last */
+  _Atomic uint32_t pending;  /* inherits prepared and not yet executed */
+};
+_Static_assert(sizeof(struct seat_shm) == 16, "format");
+
+/* By the holder of `lock`, but for the lock itself. */
+struct spans_shm {
+  _Atomic uint32_t lock;
+  _Atomic uint32_t marked;    /* 1 + the unit being cut or given back, or 0 */
+  _Atomic uint64_t to_block;  /* large PSMallocTo: offset of the block, or 0 */
+  _Atomic uint64_t to_where;  /* where it is to be published (offset) */
+  _Atomic uint64_t to_old;    /* what was there before */
+  uint64_t spare[4];
+  uint64_t bin_map[PSM_BINS_MAX / 64];
+  uint64_t spare_too[4];
+};
+_Static_assert(sizeof(struct spans_shm) == 128, "format");
+
+/* A unit's word in the table. Heads tile the segment; a word that is not a
+ * head means something only as the last of a free run. */
+enum { UNIT_TAIL = 0, UNIT_FREE = 1, UNIT_LARGE = 2, UNIT_SLAB = 3 };
+#define unit_word(kind, value) ((uint32_t)(value) << 2 | (uint32_t)(kind))
+#define unit_kind(word) ((word)&3u)
+#define unit_value(word) ((word) >> 2) /* length in units; a slab's class */
+
+/* `free` and `owner` are all there is to know about a group of blocks.
+ * free:  bit set = block free; set by anyone, cleared by the owner only.
+ * owner: 0, 1 + the cache that may take from it, or OWNER_MARK. From 0 by
+ *        whoever claims it; back to 0 by that one only, or by its reaper. */
+struct group_shm {
+  _Atomic uint64_t free;
+  _Atomic uint32_t owner;
+  uint32_t spare;
+};
+_Static_assert(sizeof(struct group_shm) == 16, "format");
+
+#define OWNER_MARK UINT32_C(0xffffffff) /* being cut or given back */
+
+struct slab_shm {
+  uint32_t next, prev; /* 1 + unit, while a free run begins here (span lock) */
+  uint64_t spare;
+  struct group_shm groups[];
+};
+_Static_assert(sizeof(struct slab_shm) == 16, "format");
+
+/* What one thread has claimed of one class; by that thread, or its reaper.
+ * bits != 0 only while the group's owner is this cache. A block that is in
+ * `bits`, or in `free` of a group that this cache owns, is free. */
+struct slot_shm {
+  _Atomic uint64_t bits;
+  _Atomic uint64_t group; /* 1 + unit * 64 + group; written before the claim */
+  uint64_t first;         /* offset of the group's first block */
+  uint32_t size;          /* bytes of a block */
+  uint32_t spare;
+};
+_Static_assert(sizeof(struct slot_shm) == 32, "format");
+
+struct cache_shm {
+  _Atomic uint64_t to_block; /* small PSMallocTo: offset of the block, or 0 */
+  _Atomic uint64_t to_where;
+  _Atomic uint64_t to_old;
+  uint64_t spare[5];
+  struct slot_shm slots[];
+};
+_Static_assert(sizeof(struct cache_shm) == 64, "format");
+
+/** Where everything lies; private to the process, from size and base alone. */
+struct geometry {
+  uint64_t size, base;
+  uint32_t shift, units;
+  uint32_t caches, bins, chunks;
+  uint32_t slab_size, cache_size;     /* bytes of one descriptor, one cache */
+  uint32_t hint_words[3];             /* words per class and level */
+  uint64_t roster, spans, table, committed, bin_heads, hints[3], owners;
+  uint64_t eager;                     /* end of what is committed at creation */
+  uint64_t slabs, cache_area, data;
+  const struct psm_classes *classes;
+};
+
+/** Returns  false if no segment of `size` bytes can be. */
+bool psm_geometry(struct geometry *geometry, uint64_t size, uint64_t base);
+
+uint32_t psm_bin_of(uint32_t units);
+
+/** Fill what never changes, checksum and all. */
+void psm_header_fill(struct header_shm *header, const struct geometry *geometry);
+
+/** Does a header describe a segment that this library can use, in a file of
+ *  `file_size` bytes? On success `geometry` is filled.
+ *
+ *  Returns  PSM_OK, or a PSM_E_ code without setting the thread's error.
+ */
+int psm_header_judge(const struct header_shm *header, uint64_t file_size,
+                     struct geometry *geometry);
+
+#endif

@@ -1,0 +1,114 @@
+/* The contract with the operating system: all that the floors above may use.
+ *
+ * Calls that return int give PSM_OK or a PSM_E_ code, and set the thread's
+ * error unless they are said to be quiet. One folder per system implements it.
+ */
+#ifndef PSM_OS_H
+#define PSM_OS_H
+
+#include <stddef.h>
+
+#include "compiler.h"
+#include "posix/os_types.h"
+#include "status.h"
+
+enum { OS_READ = 0, OS_WRITE = 1, OS_CREATE = 2 };
+enum { OS_TRY = 0, OS_WAIT = 1, OS_SHARED = 2 };
+
+/** Which file it is, whatever its name. */
+struct os_identity {
+  uint64_t device, number;
+};
+
+/* ---- Files ---- */
+
+/** Turn a segment's name into an absolute path, free of links in its folder.
+ *  `path` has OS_PATH_MAX bytes. */
+int os_path_resolve(const char *name, char *path);
+
+/** Open a plain file; never waits (a pipe) and never follows into a device.
+ *  OS_CREATE makes it only if there is none; `*created` says so. Quiet about
+ *  PSM_E_NOT_FOUND. Children by exec do not inherit it. */
+int os_file_open(const char *path, int how, uint32_t mode, os_file *file, bool *created);
+
+/** The same file once more, with locks of its own, even if its path is gone. */
+int os_file_reopen(os_file file, const char *path, os_file *copy);
+void os_file_close(os_file file);
+
+/** Is `file` still open and still this one? Programs that close descriptors
+ *  they do not own are common. Quiet. */
+bool os_file_is(os_file file, const struct os_identity *identity);
+int os_file_inspect(os_file file, struct os_identity *identity, uint64_t *size);
+bool os_path_is(const char *path, const struct os_identity *identity);
+int os_file_read(os_file file, void *bytes, size_t count, uint64_t offset, size_t *got);
+int os_file_write(os_file file, const void *bytes, size_t count, uint64_t offset);
+int os_file_resize(os_file file, uint64_t size);
+
+/** Have the file system promise these bytes, content unchanged. Quiet. */
+int os_file_commit(os_file file, uint64_t offset, uint64_t count);
+
+/** Give the memory behind these bytes back; they read as zero. Quiet. */
+int os_file_punch(os_file file, uint64_t offset, uint64_t count);
+void os_file_remove(const char *path);
+
+/** Call `visit` with the first bytes of each plain file beside `path`, until
+ *  it returns false or a few thousand were seen. Best effort. */
+void os_siblings_read(const char *path, void *bytes, size_t count,
+                      bool (*visit)(void *context, size_t got), void *context);
+
+/** The system's folder for shared memory, as a path within it. */
+const char *os_shared_folder(void);
+
+/* ---- Kernel locks on single bytes of a file; the kernel drops them when the
+ *      holder's last descriptor goes ---- */
+
+/** OS_TRY: PSM_E_STATE, quietly, if it is held by another. */
+int os_byte_lock(os_file file, uint64_t byte, int how);
+void os_byte_unlock(os_file file, uint64_t byte);
+
+/** Does anyone but this open file hold a lock in the range? Quiet; yes if
+ *  the system will not tell. */
+bool os_byte_held(os_file file, uint64_t byte, uint64_t count);
+
+/* ---- Memory ---- */
+
+size_t os_page_size(void);
+
+/** Map a whole file at exactly this address. PSM_E_ADDRESS, quietly, if the
+ *  range is not free. */
+int os_map(os_file file, void *address, size_t size, bool writable);
+void os_unmap(void *address, size_t size);
+
+/** Could this range be mapped? It is not, afterwards. */
+bool os_range_free(void *address, size_t size);
+
+/** Say what lies in a range, in a few words. */
+void os_range_describe(const void *address, size_t size, char *text, size_t count);
+
+/** Is the range a mapping of this very file? */
+bool os_range_is(const void *address, size_t size, const struct os_identity *identity);
+
+/* ---- Processes and threads ---- */
+
+uint32_t os_process_id(void);
+
+/** When a process began: low 32 bits of the system's count; 0 if none runs. */
+uint32_t os_process_start(uint32_t pid);
+
+/** Sleep until the word is woken or no longer `value`, at most so long. The
+ *  word may be shared with other processes. */
+void os_wait(_Atomic uint32_t *word, uint32_t value, uint32_t milliseconds);
+void os_wake(_Atomic uint32_t *word);
+
+void os_mutex_lock(os_mutex *mutex);
+void os_mutex_unlock(os_mutex *mutex);
+void os_run_once(os_once *once, void (*function)(void));
+
+/** Call these around every fork of this process; register once. */
+void os_on_fork(void (*before)(void), void (*parent)(void), void (*child)(void));
+
+/** Call `function` when a thread ends that has called os_thread_watch. */
+void os_on_thread_exit(void (*function)(void *));
+void os_thread_watch(void *value);
+
+#endif

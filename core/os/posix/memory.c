@@ -1,0 +1,101 @@
+/* Mappings at a given address, and what lies there instead. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "../os.h"
+
+size_t os_page_size(void) { return (size_t)sysconf(_SC_PAGESIZE); }
+
+/* Old kernels take the address as a hint only: the result is compared. */
+static int map_at(int file, void *address, size_t size, int protection, int flags) {
+  void *got = mmap(address, size, protection, flags | MAP_FIXED_NOREPLACE, file, 0);
+  if (got == address) return PSM_OK;
+  if (got != MAP_FAILED) (void)munmap(got, size);
+  return PSM_E_ADDRESS;
+}
+
+int os_map(os_file file, void *address, size_t size, bool writable) {
+  int protection = PROT_READ | (writable ? PROT_WRITE : 0);
+  errno = 0;
+  if (map_at(file, address, size, protection, MAP_SHARED) == PSM_OK) return PSM_OK;
+  if (errno == EACCES || errno == EPERM)
+    return psm_fail(PSM_E_ACCESS, "the segment may not be mapped: %s", strerror(errno));
+  return PSM_E_ADDRESS;
+}
+
+void os_unmap(void *address, size_t size) { (void)munmap(address, size); }
+
+bool os_range_free(void *address, size_t size) {
+  int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+  if (map_at(-1, address, size, PROT_NONE, flags) != PSM_OK) return false;
+  (void)munmap(address, size);
+  return true;
+}
+
+struct mapping {
+  unsigned long long from, to, device_major, device_minor, inode;
+  char name[256];
+};
+
+/* Calls `visit` for each mapping that overlaps the range, until it says stop. */
+static void each_mapping(const void *address, size_t size,
+                         bool (*visit)(const struct mapping *, void *), void *context) {
+  FILE *maps = fopen("/proc/self/maps", "re");
+  if (maps == NULL) return;
+  char line[5000];
+  unsigned long long first = (uintptr_t)address;
+  unsigned long long last = first + (size - 1);
+  while (fgets(line, sizeof line, maps) != NULL) {
+    struct mapping m;
+    m.name[0] = '\0';
+    int fields = sscanf(line, "%llx-%llx %*s %*s %llx:%llx %llu %255[^\n]", &m.from, &m.to,
+                        &m.device_major, &m.device_minor, &m.inode, m.name);
+    if (fields < 5 || m.to <= first || m.from > last) continue;
+    if (!visit(&m, context)) break;
+  }
+  (void)fclose(maps);
+}
+
+struct description {
+  char *text;
+  size_t count;
+};
+
+static bool describe_first(const struct mapping *m, void *context) {
+  struct description *d = context;
+  (void)snprintf(d->text, d->count, "%s at 0x%llx-0x%llx",
+                 m->name[0] != '\0' ? m->name : "anonymous memory", m->from, m->to);
+  return false;
+}
+
+void os_range_describe(const void *address, size_t size, char *text, size_t count) {
+  struct description d = {text, count};
+  (void)snprintf(text, count, "nothing mapped; the system reserves the range");
+  each_mapping(address, size, describe_first, &d);
+}
+
+struct expectation {
+  const struct os_identity *identity;
+  unsigned long long next, end;
+};
+
+static bool same_file_goes_on(const struct mapping *m, void *context) {
+  struct expectation *e = context;
+  if (m->from > e->next || m->inode != e->identity->number) return false;
+  if (makedev((unsigned)m->device_major, (unsigned)m->device_minor) != e->identity->device)
+    return false;
+  e->next = m->to;
+  return e->next < e->end;
+}
+
+bool os_range_is(const void *address, size_t size, const struct os_identity *identity) {
+  unsigned long long first = (uintptr_t)address;
+  struct expectation e = {identity, first, first + size};
+  each_mapping(address, size, same_file_goes_on, &e);
+  return e.next >= e.end;
+}

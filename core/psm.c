@@ -1,0 +1,33 @@
+/* The one-file build, and the table of contents: floors from the ground up. */
+#define _GNU_SOURCE
+#define _FILE_OFFSET_BITS 64
+
+#include "status.c"           /* 0  result codes, the thread's last error */
+
+#include "os/posix/file.c"    /* 1  files and locks on their bytes */
+#include "os/posix/memory.c"  /*    mappings at an address */
+#include "os/posix/process.c" /*    processes, threads, waiting */
+
+#include "classes.c"          /* 2  size to class and back */
+#include "layout.c"           /*    what lies where in the file */
+
+#include "commit.c"           /* 4  memory that the file system has promised */
+#include "roster.c"           /*    seats and who is alive */
+#include "address.c"          /*    where a segment goes */
+
+#include "lock.c"             /* 5  a lock that survives its owner */
+
+#include "slab.c"             /* 6  groups, hints, what a cache gives back */
+
+#include "span.c"             /* 7  runs of units under the span lock */
+
+#include "cache.c"            /* 8  a thread's claimed blocks */
+#include "large.c"            /*    blocks of whole units */
+#include "process.c"          /*    what only this process knows */
+
+#include "reap.c"             /* 9  give back what the dead held */
+#include "segment.c"          /*    create, join, leave */
+#include "fork.c"             /*    a child is a member */
+#include "check.c"            /*    count, walk, check */
+
+#include "api.c"              /* 10 the exported functions */
