@@ -59,11 +59,9 @@ void PSMcancelInherit(PSMHandle handle) {
 
 int PSMgetError(PSMHandle handle) {
   if (handle == NULL) return -1;
-  int before = psm_last_error();
-  struct segment *s = psm_segment_find(handle);
-  if (s != NULL) return (int)at_load(&s->header->error);
-  if (before == PSM_OK) psm_clear_error();
-  return PSM_E_HANDLE;
+  const struct segment *s = psm_segment_holding((const void *)handle);
+  if (s == NULL || (const void *)s->base != (const void *)handle) return PSM_E_HANDLE;
+  return (int)at_load(&s->header->error);
 }
 
 int PSMlastError(void) { return psm_last_error(); }

@@ -1,6 +1,8 @@
 /* The parent takes the child's seat before it forks, on a file of its own that
  * the child inherits: the kernel's lock is the child's from its first
- * instruction, and is gone if the fork fails or the child dies.
+ * instruction, and is gone if the fork fails or the child dies. The child maps
+ * the segment anew, from that file: its copy of the parent's mapping would keep
+ * the parent's lock, and the parent's seat would look alive as long as it.
  */
 #include "fork.h"
 
@@ -39,16 +41,22 @@ static void after_fork_parent(void) {
   psm_process_unlock();
 }
 
+/* What the parent itself was entitled to and has not used passes on. */
+static void parent_remember(struct segment *s) {
+  uint32_t pending = seat_pending(&s->roster[s->seat]);
+  s->inherited_uses = at_load(&s->uses);
+  if (pending == 0 && s->inherited > 0) return;
+  s->parent_seat = s->seat;
+  s->parent_tenure = at_load(&s->roster[s->seat].tenure);
+  s->inherited = pending;
+}
+
 static void child_sit_down(struct segment *s) {
   s->serial = psm_next_serial();
   if (s->readonly) return;
-  if (s->seat != NO_SEAT) {
-    if (os_file_is(s->file, &s->identity)) os_file_close(s->file);
-    s->parent_seat = s->seat;
-    s->parent_tenure = at_load(&s->roster[s->seat].tenure);
-    s->inherited = at_load(&s->roster[s->seat].pending);
-    s->inherited_uses = at_load(&s->uses);
-  }
+  if (s->seat != NO_SEAT) parent_remember(s);
+  if (s->child_file != OS_NO_FILE) (void)os_remap(s->child_file, s->base, s->geometry.size);
+  if (os_file_is(s->file, &s->identity)) os_file_close(s->file);
   s->file = s->child_file;
   s->seat = s->child_seat;
   s->child_file = OS_NO_FILE;
@@ -70,9 +78,11 @@ void psm_fork_watch(void) { os_run_once(&watch_fork_once, watch_fork); }
 
 /* ---- The inherit calls ---- */
 
+enum { PENDING_MAX = 0xffff };
+
 static bool count_down(_Atomic uint32_t *count) {
   uint32_t seen = at_load(count);
-  while (seen > 0)
+  while ((seen & PENDING_MAX) > 0)
     if (at_cas(count, &seen, seen - 1)) return true;
   return false;
 }
@@ -82,8 +92,8 @@ static int prepare_locked(PSMHandle handle) {
   if (s == NULL) return PSM_E_HANDLE;
   if (s->readonly || s->seat == NO_SEAT)
     return psm_fail(PSM_E_READONLY, "a process without a seat cannot announce a child");
-  if (at_load(&s->roster[s->seat].pending) >= INT32_MAX)
-    return psm_fail(PSM_E_STATE, "too many children are announced");
+  if (seat_pending(&s->roster[s->seat]) == PENDING_MAX)
+    return psm_fail(PSM_E_STATE, "%d children are announced already", PENDING_MAX);
   (void)at_add(&s->roster[s->seat].pending, 1);
   return PSM_OK;
 }
@@ -115,7 +125,7 @@ static int cancel_locked(PSMHandle handle) {
   if (s == NULL) return PSM_E_HANDLE;
   if (s->seat == NO_SEAT || !count_down(&s->roster[s->seat].pending))
     return psm_fail(PSM_E_STATE, "nothing is prepared that could be cancelled");
-  if (at_load(&s->uses) == 0 && at_load(&s->roster[s->seat].pending) == 0) psm_segment_leave(s);
+  if (at_load(&s->uses) == 0 && seat_pending(&s->roster[s->seat]) == 0) psm_segment_leave(s);
   return PSM_OK;
 }
 

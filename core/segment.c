@@ -71,14 +71,8 @@ static bool roster_alive(const struct opening *o) {
     free(seats);
     return true;
   }
-  for (size_t i = 0; i < got / sizeof *seats && !alive; i++) {
-    uint32_t state = seat_state(at_load(&seats[i].tenure));
-    uint32_t pid = at_load(&seats[i].pid);
-    uint32_t start = at_load(&seats[i].start);
-    if (state == SEAT_EMPTY || pid == 0 || start == 0) continue;
-    if (state == SEAT_LEFT && at_load(&seats[i].pending) == 0) continue;
-    alive = os_process_start(pid) == start;
-  }
+  for (size_t i = 0; i < got / sizeof *seats && !alive; i++)
+    alive = seat_counts(&seats[i]) && psm_seat_runs(&seats[i], &o->identity);
   free(seats);
   return alive;
 }
@@ -97,9 +91,12 @@ static enum verdict file_judge(struct opening *o) {
   int result = psm_header_judge(&o->header, o->file_size, &o->geometry);
   psm_clear_error();
   bool dead_creators = (result == PSM_OK || result == PSM_E_TRUNCATED) &&
-                       at_load(&o->header.state) != STATE_READY;
+                       got == sizeof o->header && at_load(&o->header.state) != STATE_READY;
   if (dead_creators) return VERDICT_CREATE;
-  if (result != PSM_OK) return refuse(result, o);
+  if (result != PSM_OK) {
+    bool exclusive = (o->options.flags & PSM_OPEN_EXCLUSIVE) != 0;
+    return refuse(exclusive ? PSM_E_EXISTS : result, o);
+  }
   if (os_byte_held(o->file, BYTE_SEATS, PSM_SEATS + 1) || roster_alive(o)) return VERDICT_JOIN;
   return at_load(&o->header.keep) != 0 ? VERDICT_REUSE : VERDICT_CREATE;
 }
@@ -416,10 +413,16 @@ void psm_segment_leave(struct segment *s) {
   if (has_file && !psm_others_alive(s) && at_load(&s->header->keep) == 0 &&
       os_path_is(s->path, &s->identity))
     os_file_remove(s->path);
-  bool shared = s->seat != NO_SEAT && psm_seat_shared_process(s);
-  if (s->seat != NO_SEAT) psm_seat_vacate(s, s->seat, at_load(&s->roster[s->seat].tenure));
+  int seat = s->seat;
+  bool shared = seat != NO_SEAT && psm_seat_shared_process(s);
+  if (seat != NO_SEAT) psm_seat_vacate(s, seat, at_load(&s->roster[seat].tenure));
   if (!shared) os_unmap(s->base, (size_t)s->geometry.size);
-  if (has_file) os_file_close(s->file);
+  if (has_file) {
+    /* A mapping that another copy of the library still uses keeps the locks. */
+    if (seat != NO_SEAT) os_byte_unlock(s->file, BYTE_SEATS + (uint64_t)seat);
+    os_byte_unlock(s->file, BYTE_CREATION);
+    os_file_close(s->file);
+  }
   segment_delete(s);
 }
 
@@ -430,7 +433,7 @@ static int close_locked(PSMHandle handle) {
   if (s->inherited_uses > uses) s->inherited_uses = uses;
   if (uses > 0) return PSM_OK;
   struct seat_shm *seat = s->seat != NO_SEAT ? &s->roster[s->seat] : NULL;
-  if (seat == NULL || at_load(&seat->pending) == 0) {
+  if (seat == NULL || seat_pending(seat) == 0) {
     psm_segment_leave(s);
     return PSM_OK;
   }

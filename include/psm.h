@@ -231,7 +231,7 @@ typedef struct PSMOptions {
 
 /** PSMinit with options.
  *
- *  Options that are all zero join an existing segment of any size. A segment
+ *  Options that are all zero, or NULL, join a segment of any size. A segment
  *  is kept as soon as one of its users has asked for it. A second open of the
  *  same segment in one process is counted; it cannot change how it is mapped.
  *

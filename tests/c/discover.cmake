@@ -17,6 +17,11 @@ set(command "")
 foreach(word IN LISTS LAUNCHER PROGRAM)
   string(APPEND command " [==[${word}]==]")
 endforeach()
+# The program's own watchdog comes first: it names the case and clears up.
+math(EXPR own_timeout "${TIMEOUT} - 10")
+set(environment
+  PSM_TEST_TIMEOUT=${own_timeout}
+  UBSAN_OPTIONS=print_stacktrace=1 TSAN_OPTIONS=halt_on_error=1)
 set(text "")
 foreach(case IN LISTS cases)
   string(STRIP "${case}" case)
@@ -24,6 +29,6 @@ foreach(case IN LISTS cases)
     "add_test([==[${short}.${case}]==]${command} [==[${case}]==])\n"
     "set_tests_properties([==[${short}.${case}]==] PROPERTIES\n"
     "  LABELS [==[${LABELS}]==] TIMEOUT ${TIMEOUT} SKIP_RETURN_CODE 77\n"
-    "  ENVIRONMENT [==[UBSAN_OPTIONS=print_stacktrace=1;TSAN_OPTIONS=halt_on_error=1]==])\n")
+    "  ENVIRONMENT [==[${environment}]==])\n")
 endforeach()
 file(WRITE ${OUTPUT} "${text}")

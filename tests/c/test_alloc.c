@@ -95,7 +95,7 @@ CASE(realloc_in_place_and_failing)
 
 CASE(aligned)
 {
-  PSMHandle handle = h_init(h_shm_name(""), 32 * MIB);
+  PSMHandle handle = h_init(h_shm_name(""), 128 * MIB);
   size_t sizes[] = {0, 1, 15, 16, 17, 63, 100, 1000, 4095, 5000, 33333, 70001, 500 * KIB, 3 * MIB};
   for (size_t alignment = 1; alignment <= 4 * MIB; alignment *= 2) {
     void *blocks[14];

@@ -52,7 +52,7 @@ CASE(null_arguments)
   PSMOptions options = {MIB, NULL, 0, 0};
   PSMHandle handle = (PSMHandle)(uintptr_t)1;
   CHECK_EQ(PSMopen(h_shm_name(""), &options, NULL), PSM_E_INVALID);
-  CHECK_EQ(PSMopen(h_shm_name(""), NULL, &handle), PSM_E_INVALID);
+  CHECK_EQ(PSMopen(h_shm_name(""), NULL, &handle), PSM_E_NOT_FOUND);
   CHECK(handle == NULL);
   CHECK(!h_exists(h_shm_path("")));
   CHECK_EQ(open_is(h_shm_name(""), MIB, 16), PSM_E_INVALID);

@@ -795,9 +795,9 @@ class Segment:
 
 def _pointee(ffi_: Any, ctype: Any) -> Tuple[Any, int]:
     """A pointer type, and the bytes of what it points to."""
-    kind = ffi_.typeof(ctype)
-    if kind.kind != "pointer":
-        raise TypeError(f"not a pointer type: {kind.cname}; write {kind.cname + ' *'!r}")
+    kind = ffi_.typeof(ctype) if isinstance(ctype, str) else ctype
+    if getattr(kind, "kind", None) != "pointer":
+        raise TypeError(f"not a pointer type: {ctype}; write 'struct name *', or its ctype")
     item = kind.item
     return kind, 1 if item.kind in ("void", "function") else int(ffi_.sizeof(item))
 

@@ -52,7 +52,7 @@ static int resolve(const char *path, char *resolved) {
   if (realpath(path, resolved) != NULL) return PSM_OK;
   if (errno != ENOENT) return fail_errno("use the name", path);
   struct stat status;
-  if (lstat(path, &status) == 0)
+  if (lstat(path, &status) == 0 && S_ISLNK(status.st_mode))
     return psm_fail(PSM_E_NAME, "'%.200s' is a symbolic link that leads nowhere", path);
   char folder[OS_PATH_MAX];
   const char *slash = strrchr(path, '/');

@@ -9,6 +9,8 @@
 
 #include "../os.h"
 
+#define OWN_MAPS "/proc/self/maps"
+
 size_t os_page_size(void) { return (size_t)sysconf(_SC_PAGESIZE); }
 
 /* Old kernels take the address as a hint only: the result is compared. */
@@ -30,6 +32,11 @@ int os_map(os_file file, void *address, size_t size, bool writable) {
 
 void os_unmap(void *address, size_t size) { (void)munmap(address, size); }
 
+bool os_remap(os_file file, void *address, size_t size) {
+  int protection = PROT_READ | PROT_WRITE;
+  return mmap(address, size, protection, MAP_SHARED | MAP_FIXED, file, 0) == address;
+}
+
 bool os_range_free(void *address, size_t size) {
   int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
   if (map_at(-1, address, size, PROT_NONE, flags) != PSM_OK) return false;
@@ -42,11 +49,12 @@ struct mapping {
   char name[256];
 };
 
-/* Calls `visit` for each mapping that overlaps the range, until it says stop. */
-static void each_mapping(const void *address, size_t size,
+/* Calls `visit` for each mapping that overlaps the range, until it says stop.
+ * False if the system does not tell. */
+static bool each_mapping(const char *source, const void *address, size_t size,
                          bool (*visit)(const struct mapping *, void *), void *context) {
-  FILE *maps = fopen("/proc/self/maps", "re");
-  if (maps == NULL) return;
+  FILE *maps = fopen(source, "re");
+  if (maps == NULL) return false;
   char line[5000];
   unsigned long long first = (uintptr_t)address;
   unsigned long long last = first + (size - 1);
@@ -58,7 +66,9 @@ static void each_mapping(const void *address, size_t size,
     if (fields < 5 || m.to <= first || m.from > last) continue;
     if (!visit(&m, context)) break;
   }
+  bool complete = ferror(maps) == 0;
   (void)fclose(maps);
+  return complete;
 }
 
 struct description {
@@ -76,7 +86,7 @@ static bool describe_first(const struct mapping *m, void *context) {
 void os_range_describe(const void *address, size_t size, char *text, size_t count) {
   struct description d = {text, count};
   (void)snprintf(text, count, "nothing mapped; the system reserves the range");
-  each_mapping(address, size, describe_first, &d);
+  (void)each_mapping(OWN_MAPS, address, size, describe_first, &d);
 }
 
 struct expectation {
@@ -84,11 +94,14 @@ struct expectation {
   unsigned long long next, end;
 };
 
+static bool same_file(const struct mapping *m, const struct os_identity *identity) {
+  return m->inode == identity->number &&
+         makedev((unsigned)m->device_major, (unsigned)m->device_minor) == identity->device;
+}
+
 static bool same_file_goes_on(const struct mapping *m, void *context) {
   struct expectation *e = context;
-  if (m->from > e->next || m->inode != e->identity->number) return false;
-  if (makedev((unsigned)m->device_major, (unsigned)m->device_minor) != e->identity->device)
-    return false;
+  if (m->from > e->next || !same_file(m, e->identity)) return false;
   e->next = m->to;
   return e->next < e->end;
 }
@@ -96,6 +109,24 @@ static bool same_file_goes_on(const struct mapping *m, void *context) {
 bool os_range_is(const void *address, size_t size, const struct os_identity *identity) {
   unsigned long long first = (uintptr_t)address;
   struct expectation e = {identity, first, first + size};
-  each_mapping(address, size, same_file_goes_on, &e);
+  (void)each_mapping(OWN_MAPS, address, size, same_file_goes_on, &e);
   return e.next >= e.end;
+}
+
+struct search {
+  const struct os_identity *identity;
+  bool found;
+};
+
+static bool until_found(const struct mapping *m, void *context) {
+  struct search *search = context;
+  search->found = same_file(m, search->identity);
+  return !search->found;
+}
+
+bool os_process_maps(uint32_t pid, const struct os_identity *identity) {
+  char source[64];
+  struct search search = {identity, false};
+  (void)snprintf(source, sizeof source, "/proc/%u/maps", pid);
+  return !each_mapping(source, NULL, SIZE_MAX, until_found, &search) || search.found;
 }

@@ -1,0 +1,112 @@
+/* The golden layout: any change here is a change of the file format.
+ *
+ * A change is deliberate if PSM_FORMAT grows with it and CHANGELOG says so.
+ */
+#include "harness.h"
+
+#include <inttypes.h>
+
+#include "layout.h"
+
+struct golden {
+  uint64_t size;
+  uint32_t shift, units, classes, caches, bins, slab_size, cache_size;
+  uint64_t table, committed, bin_heads, owners, eager, slabs, cache_area, data;
+};
+
+static const struct golden goldens[] = {
+    {30720, 12, 2, 28, 2, 3, 80, 960, 16768, 16776, 16784, 17248, 17256, 17488, 17664, 20480},
+    {1048576, 12, 245, 28, 4, 48, 80, 960, 16768, 17752, 17792, 18432, 18448, 19344, 38976, 45056},
+    {16777216, 14, 997, 44, 64, 64, 320, 1472, 16768, 20760, 20896, 21856, 22112, 27776, 346816,
+     442368},
+    {268435456, 16, 3997, 60, 1024, 80, 1088, 1984, 16768, 32760, 33280, 34560, 38656, 68928,
+     4417664, 6488064},
+    {17179869184, 16, 257695, 60, 4096, 128, 1088, 1984, 16768, 1047552, 1080328, 1111560, 1127944,
+     3060928, 283433088, 291569664},
+    {1099511627776, 16, 16500204, 60, 4096, 176, 1088, 1984, 16768, 66017584, 68114744, 70079608,
+     70095992, 193847680, 18146069632, 18154258432},
+};
+
+CASE(geometry_is_golden)
+{
+  for (size_t i = 0; i < sizeof goldens / sizeof *goldens; i++) {
+    const struct golden *want = &goldens[i];
+    struct geometry g;
+    CHECK(psm_geometry(&g, want->size, UINT64_C(0x550000000000)));
+    struct golden got = {g.size,      g.shift,     g.units,      g.classes->count, g.caches,
+                         g.bins,      g.slab_size, g.cache_size, g.table,          g.committed,
+                         g.bin_heads, g.owners,    g.eager,      g.slabs,          g.cache_area,
+                         g.data};
+    if (memcmp(&got, want, sizeof got) != 0)
+      FAIL("the layout of %" PRIu64 " bytes has changed: data at %" PRIu64, want->size, g.data);
+  }
+}
+
+CASE(structs_are_golden)
+{
+  CHECK_EQ(offsetof(struct header_shm, format), 8);
+  CHECK_EQ(offsetof(struct header_shm, pointer_size), 12);
+  CHECK_EQ(offsetof(struct header_shm, size), 16);
+  CHECK_EQ(offsetof(struct header_shm, base), 24);
+  CHECK_EQ(offsetof(struct header_shm, data), 40);
+  CHECK_EQ(offsetof(struct header_shm, checksum), 48);
+  CHECK_EQ(offsetof(struct header_shm, state), 56);
+  CHECK_EQ(offsetof(struct header_shm, keep), 60);
+  CHECK_EQ(offsetof(struct header_shm, user), 64);
+  CHECK_EQ(offsetof(struct header_shm, error), 72);
+  CHECK_EQ(offsetof(struct seat_shm, tenure), 8);
+  CHECK_EQ(offsetof(struct spans_shm, marked), 4);
+  CHECK_EQ(offsetof(struct spans_shm, bin_map), 64);
+  CHECK_EQ(offsetof(struct group_shm, owner), 8);
+  CHECK_EQ(offsetof(struct slab_shm, groups), 16);
+  CHECK_EQ(offsetof(struct slot_shm, group), 8);
+  CHECK_EQ(offsetof(struct cache_shm, slots), 64);
+}
+
+CASE(header_bytes_are_golden)
+{
+  static const unsigned char want[] = {'P', 'S', 'M', 'S', 'E', 'G', '\r', '\n', 1,    0, 0,
+                                       0,   8,   1,   0,   1,   0,   0,    0,    0x10, 0, 0,
+                                       0,   0,   0,   0,   0,   0,   0,    0x55, 0,    0, 16};
+  struct geometry g;
+  struct header_shm header;
+  unsigned char got[sizeof want];
+  CHECK(psm_geometry(&g, UINT64_C(1) << 28, UINT64_C(0x550000000000)));
+  psm_header_fill(&header, &g);
+  memcpy(got, &header, sizeof got);
+  for (size_t i = 0; i < sizeof want; i++)
+    if (got[i] != want[i]) FAIL("byte %zu is 0x%02x, not 0x%02x", i, got[i], want[i]);
+  CHECK_EQ(header.units, 3997);
+  CHECK_EQ(header.data, 6488064);
+  CHECK(header.checksum != 0);
+}
+
+CASE(classes_waste_little)
+{
+  for (uint32_t shift = 12; shift <= 16; shift += 2) {
+    const struct psm_classes *classes = psm_classes_for(shift);
+    CHECK_EQ(classes->at[classes->count - 1].size, classes->small_max);
+    for (uint32_t size = 1; size <= classes->small_max; size++) {
+      const struct psm_class *class = &classes->at[classes->of_step[size_step(size)]];
+      CHECK(class->size >= size);
+      CHECK(class->size < size + size * 5 / 8 + 16);
+    }
+  }
+}
+
+CASE(block_index_is_exact)
+{
+  for (uint32_t shift = 12; shift <= 16; shift += 2) {
+    const struct psm_classes *classes = psm_classes_for(shift);
+    for (uint32_t i = 0; i < classes->count; i++)
+      for (uint32_t offset = 0; offset < UINT32_C(1) << shift; offset++)
+        CHECK_EQ(block_index(&classes->at[i], offset), offset / classes->at[i].size);
+  }
+}
+
+CASE(metadata_stays_under_four_percent)
+{
+  struct geometry g;
+  CHECK(psm_geometry(&g, UINT64_C(256) << 20, UINT64_C(0x550000000000)));
+  CHECK(g.data * 100 < g.size * 4);
+}

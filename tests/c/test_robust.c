@@ -1,0 +1,384 @@
+/* Sudden deaths: the others go on at once, and what the dead held comes back. */
+#include "harness.h"
+
+CASE(lock_of_the_dead)
+{
+  PSMHandle handle = h_init(h_shm_name(""), MIB);
+  uint32_t *lock = PSMcalloc(handle, 1, sizeof *lock);
+  CHECK(lock != NULL);
+  for (int round = 0; round < 20; round++) {
+    h_gate ready = h_gate_new();
+    pid_t child = h_fork();
+    if (child == 0) {
+      CHECK_EQ(PSMlock(handle, lock), 0);
+      h_gate_open(ready);
+      for (;;) pause();
+    }
+    h_gate_pass(ready);
+    CHECK_EQ(PSMunlock(handle, lock), PSM_E_STATE); /* another process's */
+    h_kill(child);
+    double began = h_now();
+    CHECK_EQ(PSMlock(handle, lock), PSM_OWNER_DIED);
+    CHECK(h_now() - began < 2);
+    CHECK_EQ(PSMunlock(handle, lock), 0);
+    CHECK_EQ(PSMlock(handle, lock), 0); /* told once */
+    CHECK_EQ(PSMunlock(handle, lock), 0);
+    close(ready.fd[0]);
+    close(ready.fd[1]);
+  }
+  h_sound(handle);
+  PSMdeinit(handle);
+}
+
+CASE(several_wait_for_the_lock_of_the_dead)
+{
+  enum { N = 4 };
+  PSMHandle handle = h_init(h_shm_name(""), MIB);
+  uint32_t *lock = PSMcalloc(handle, 1, sizeof *lock);
+  h_gate ready = h_gate_new();
+  pid_t holder = h_fork();
+  if (holder == 0) {
+    CHECK_EQ(PSMlock(handle, lock), 0);
+    h_gate_open(ready);
+    for (;;) pause();
+  }
+  h_gate_pass(ready);
+  pid_t child[N];
+  for (int i = 0; i < N; i++) {
+    child[i] = h_fork();
+    if (child[i] == 0) {
+      h_gate_open(ready);
+      int result = PSMlock(handle, lock);
+      h_sleep_us(2000);
+      CHECK_EQ(PSMunlock(handle, lock), 0);
+      PSMdeinit(handle);
+      h_quit(result == PSM_OWNER_DIED ? 50 : result == 0 ? 60 : 1);
+    }
+  }
+  for (int i = 0; i < N; i++) h_gate_pass(ready);
+  h_sleep_us(30000);
+  h_kill(holder);
+  int sum = 0;
+  for (int i = 0; i < N; i++) sum += h_wait(child[i]);
+  CHECK_EQ(sum, 50 + 60 * (N - 1)); /* exactly one is told */
+  PSMdeinit(handle);
+}
+
+/* A stopped process is alive: its lock is waited for. One that leaves gives it up. */
+CASE(lock_of_the_stopped_and_of_the_gone)
+{
+  PSMHandle handle = h_init(h_shm_name(""), MIB);
+  uint32_t *lock = PSMcalloc(handle, 1, sizeof *lock);
+  h_gate ready = h_gate_new(), go = h_gate_new();
+  pid_t holder = h_fork();
+  if (holder == 0) {
+    CHECK_EQ(PSMlock(handle, lock), 0);
+    h_gate_open(ready);
+    h_gate_pass(go);
+    PSMdeinit(handle); /* without unlocking */
+    h_gate_open(ready);
+    for (;;) pause();
+  }
+  h_gate_pass(ready);
+  CHECK(kill(holder, SIGSTOP) == 0);
+  pid_t waiter = h_fork();
+  if (waiter == 0) h_quit(PSMlock(handle, lock) == PSM_OWNER_DIED ? 50 : 1);
+  CHECK_EQ(h_wait_within(waiter, 0.3), -1);
+  CHECK_EQ(PSMreap(handle), 0);
+  CHECK_EQ(PSMmembers(handle, NULL, 0), 3);
+  void *block = PSMalloc(handle, 100 * KIB); /* nobody waits for the stopped one */
+  CHECK(block != NULL);
+  PSMfree(handle, block);
+  CHECK(kill(holder, SIGCONT) == 0);
+  h_gate_open(go);
+  h_gate_pass(ready);
+  CHECK_EQ(h_wait(waiter), 50);
+  CHECK_EQ(PSMlock(handle, lock), PSM_OWNER_DIED); /* the waiter quit, holding it */
+  CHECK_EQ(PSMunlock(handle, lock), 0);
+  h_kill(holder);
+  PSMdeinit(handle);
+  CHECK(!h_exists(h_shm_path("")));
+}
+
+CASE(members_that_died)
+{
+  enum { N = 5 };
+  PSMHandle handle = h_init(h_shm_name(""), MIB);
+  h_gate ready = h_gate_new();
+  pid_t child[N];
+  PSMMember members[16];
+  for (int i = 0; i < N; i++) {
+    child[i] = h_fork();
+    if (child[i] == 0) {
+      void *block = PSMalloc(handle, 64);
+      PSMfree(handle, block); /* so that it has a cache */
+      h_gate_open(ready);
+      for (;;) pause();
+    }
+    h_gate_pass(ready);
+  }
+  CHECK_EQ(h_stat(handle).members, N + 1);
+  CHECK_EQ(PSMreap(handle), 0);
+  for (int i = 0; i < 3; i++) h_kill(child[i]);
+  int count = PSMmembers(handle, members, 16), dead = 0;
+  CHECK_EQ(count, N + 1);
+  for (int i = 0; i < count; i++) {
+    bool killed = false;
+    for (int j = 0; j < 3; j++) killed = killed || members[i].pid == (uint32_t)child[j];
+    CHECK_EQ(members[i].alive, !killed);
+    dead += killed;
+  }
+  CHECK_EQ(dead, 3);
+  CHECK_EQ(PSMreap(handle), 3);
+  CHECK_EQ(PSMreap(handle), 0);
+  count = PSMmembers(handle, members, 2);
+  CHECK_EQ(count, N - 3 + 1);
+  for (int i = 3; i < N; i++) h_kill(child[i]);
+  CHECK_EQ(PSMreap(handle), 2);
+  CHECK_EQ(PSMmembers(handle, members, 16), 1);
+  CHECK_EQ(members[0].pid, getpid());
+  CHECK_EQ(h_stat(handle).cached + h_stat(handle).free + h_stat(handle).used,
+           h_stat(handle).free + h_stat(handle).cached);
+  h_sound(handle);
+  PSMdeinit(handle);
+}
+
+CASE(daemon_that_closed_everything)
+{
+  PSMHandle handle = h_init(h_shm_name(""), MIB);
+  h_gate ready = h_gate_new(), go = h_gate_new();
+  void **root = PSMgetUser(handle);
+  pid_t child = h_fork();
+  if (child == 0) {
+    void *block = PSMalloc(handle, 64);
+    for (int fd = 3; fd < 1024; fd++)
+      if (fd != ready.fd[1] && fd != go.fd[0]) close(fd);
+    h_gate_open(ready);
+    h_gate_pass(go);
+    PSMfree(handle, block);
+    *root = PSMalloc(handle, 64);
+    CHECK(*root != NULL);
+    CHECK_EQ(PSMgetError(handle), 0);
+    h_gate_open(ready);
+    h_gate_pass(go);
+    PSMdeinit(handle);
+    h_quit(0);
+  }
+  h_gate_pass(ready);
+  CHECK_EQ(PSMreap(handle), 0);
+  CHECK_EQ(PSMmembers(handle, NULL, 0), 2);
+  CHECK_EQ(h_wait(h_spawn("comes_by", h_shm_name(""), NULL)), 0);
+  CHECK_EQ(h_stat(handle).blocks, 1);
+  PSMdeinit(handle); /* the daemon is the last user */
+  CHECK(h_exists(h_shm_path("")));
+  h_gate_open(go);
+  h_gate_pass(ready);
+  handle = h_init(h_shm_name(""), MIB);
+  root = PSMgetUser(handle);
+  CHECK(*root != NULL);
+  CHECK_SETS(0, PSMfree(handle, *root));
+  h_gate_open(go);
+  CHECK_EQ(h_wait(child), 0);
+  CHECK_EQ(PSMmembers(handle, NULL, 0), 1);
+  h_sound(handle);
+  PSMdeinit(handle);
+  CHECK(!h_exists(h_shm_path("")));
+}
+EXEC_CHILD(comes_by)
+{
+  PSMHandle handle = h_init(argv[0], MIB); /* to join reaps the dead */
+  CHECK_EQ(PSMreap(handle), 0);
+  PSMdeinit(handle);
+  return 0;
+}
+
+/* ---- Many kills ---------------------------------------------------------------- */
+
+enum { SLOTS = 256 };
+
+/* Blocks in the table belong to whoever takes them out: an atomic exchange. */
+static void work_for_ever(PSMHandle handle, void **table, uint64_t seed)
+{
+  for (;;) {
+    void **slot = &table[h_below(&seed, SLOTS)];
+    size_t size = h_below(&seed, 30) ? h_below(&seed, 600) : h_below(&seed, 60 * KIB);
+    char *block = PSMalloc(handle, size);
+    if (block && size) block[0] = block[size - 1] = 1;
+    switch (h_below(&seed, 4)) {
+    case 0: PSMfree(handle, block); break;
+    case 1: block = PSMrealloc(handle, block, size / 2 + 1); /* fall through */
+    default: PSMfree(handle, __atomic_exchange_n(slot, block, __ATOMIC_ACQ_REL));
+    }
+  }
+}
+
+/* Kill for a while; what is lost is at most one block for each kill, and it is counted. */
+static void kill_many(size_t segment_size, int kills)
+{
+  enum { N = 3 };
+  PSMHandle handle = h_init(h_shm_name(""), segment_size);
+  uint64_t seed = h_seed;
+  void **table = PSMcalloc(handle, SLOTS, sizeof *table);
+  CHECK(table != NULL);
+  pid_t child[N] = {0};
+  for (int round = 0; round < kills + N; round++) {
+    pid_t *victim = &child[round % N];
+    if (*victim) {
+      h_sleep_us((unsigned)h_below(&seed, 3000));
+      h_kill(*victim);
+      double began = h_now();
+      if (round % 3) PSMreap(handle);
+      PSMfree(handle, PSMalloc(handle, 100));
+      PSMfree(handle, PSMalloc(handle, 20 * KIB));
+      CHECK(h_now() - began < 3);
+      CHECK_EQ(PSMgetError(handle), 0);
+    }
+    if (round >= kills) continue;
+    *victim = h_fork();
+    if (*victim == 0) work_for_ever(handle, table, h_seed + (uint64_t)round);
+    if (round % 10 == 0) CHECK_EQ(PSMcheck(handle), 0);
+  }
+  CHECK(PSMreap(handle) >= 0);
+  CHECK_EQ(PSMmembers(handle, NULL, 0), 1);
+  h_sound(handle);
+  for (int i = 0; i < SLOTS; i++) CHECK_SETS(0, PSMfree(handle, table[i]));
+  CHECK_SETS(0, PSMfree(handle, table));
+  PSMStat stat = h_stat(handle);
+  /* A worker holds two at the most: one that is not in the table yet, or not there any more,
+   * and the other half of a PSMrealloc. */
+  CHECK(stat.blocks <= (uint64_t)(2 * kills));
+  CHECK_EQ(stat.caches, 1);
+  PSMBlock block = {NULL, 0};
+  uint64_t lost = 0;
+  while (PSMwalk(handle, &block) == 1) {
+    lost++;
+    CHECK_SETS(0, PSMfree(handle, block.address));
+    block = (PSMBlock){NULL, 0};
+  }
+  CHECK_EQ(lost, stat.blocks);
+  size_t whole = h_largest(handle);
+  h_sound(handle);
+  PSMdeinit(handle);
+  /* With those given back there is as much as in a new one. */
+  handle = h_init(h_shm_name(""), segment_size);
+  CHECK_EQ(whole, h_largest(handle));
+  PSMdeinit(handle);
+  CHECK(!h_exists(h_shm_path("")));
+}
+
+CASE(kills_in_a_roomy_segment) { kill_many(32 * MIB, h_rounds(300)); }
+CASE(kills_in_a_tight_segment) { kill_many(768 * KIB, h_rounds(300)); }
+
+/* PSMallocTo and PSMfreeFrom lose nothing: every block is in the table, or free. */
+static void publish_for_ever(PSMHandle handle, void **mine, uint64_t seed)
+{
+  for (;;) {
+    void **slot = &mine[h_below(&seed, 16)];
+    PSMfreeFrom(handle, slot);
+    PSMallocTo(handle, h_below(&seed, 30) ? h_below(&seed, 600) : h_below(&seed, 60 * KIB), slot);
+  }
+}
+
+CASE(alloc_to_loses_nothing)
+{
+  enum { N = 3 };
+  PSMHandle handle = h_init(h_shm_name(""), 4 * MIB);
+  uint64_t seed = h_seed;
+  void **table = PSMcalloc(handle, N * 16, sizeof *table);
+  CHECK(table != NULL);
+  pid_t child[N] = {0};
+  const int kills = h_rounds(300);
+  for (int round = 0; round < kills + N; round++) {
+    pid_t *victim = &child[round % N];
+    if (*victim) {
+      h_sleep_us((unsigned)h_below(&seed, 2500));
+      h_kill(*victim);
+    }
+    *victim = 0;
+    if (round >= kills) continue;
+    if (round % 2) PSMreap(handle);
+    *victim = h_fork();
+    if (*victim == 0)
+      publish_for_ever(handle, table + 16 * (round % N), h_seed + (uint64_t)round);
+  }
+  CHECK(PSMreap(handle) >= 0);
+  h_sound(handle);
+  uint64_t held = 0;
+  for (int i = 0; i < N * 16; i++) {
+    if (!table[i]) continue;
+    held++;
+    for (int j = 0; j < i; j++) CHECK(table[j] != table[i]);
+    CHECK(PSMusableSize(handle, table[i]) > 0);
+  }
+  CHECK_EQ(h_stat(handle).blocks, held + 1);
+  for (int i = 0; i < N * 16; i++) CHECK_EQ(PSMfreeFrom(handle, &table[i]), 0);
+  CHECK_EQ(h_stat(handle).blocks, 1);
+  h_sound(handle);
+  PSMdeinit(handle);
+}
+
+/* Members are killed while they join and leave. */
+CASE(killed_while_joining_and_leaving)
+{
+  PSMHandle handle = h_init(h_shm_name(""), MIB);
+  void *keep = PSMalloc(handle, 1000);
+  h_fill(keep, 1000, 1);
+  uint64_t seed = h_seed;
+  h_gate go = h_gate_new();
+  /* Forked before there is a segment in them, so that they join on their own. */
+  for (int round = 0; round < h_rounds(150); round++) {
+    pid_t child = h_spawn("joins_and_leaves", h_shm_name(""), NULL);
+    h_sleep_us((unsigned)h_below(&seed, 4000));
+    h_kill(child);
+    void *block = PSMalloc(handle, 100);
+    CHECK(block != NULL);
+    PSMfree(handle, block);
+    CHECK(h_intact(keep, 1000, 1));
+    CHECK(h_exists(h_shm_path("")));
+  }
+  close(go.fd[0]);
+  CHECK(PSMreap(handle) >= 0);
+  CHECK_EQ(PSMmembers(handle, NULL, 0), 1);
+  CHECK_EQ(h_stat(handle).blocks, 1);
+  h_sound(handle);
+  PSMdeinit(handle);
+  CHECK(!h_exists(h_shm_path("")));
+}
+EXEC_CHILD(joins_and_leaves)
+{
+  for (;;) {
+    PSMHandle handle = h_init(argv[0], MIB);
+    PSMfree(handle, PSMalloc(handle, 50));
+    PSMdeinit(handle);
+  }
+}
+
+/* The creator dies by SIGKILL, the others do not notice. */
+CASE(creator_dies_others_go_on)
+{
+  h_gate ready = h_gate_new(), go = h_gate_new();
+  pid_t creator = h_fork();
+  if (creator == 0) {
+    PSMHandle handle = h_init(h_shm_name(""), MIB);
+    *(void **)PSMgetUser(handle) = PSMalloc(handle, 100);
+    h_gate_open(ready);
+    for (;;) pause();
+  }
+  h_gate_pass(ready);
+  pid_t second = h_fork();
+  if (second == 0) {
+    PSMHandle handle = h_init(h_shm_name(""), MIB);
+    h_gate_open(ready);
+    h_gate_pass(go);
+    CHECK_SETS(0, PSMfree(handle, *(void **)PSMgetUser(handle)));
+    CHECK_EQ(PSMreap(handle), 1);
+    h_sound(handle);
+    PSMdeinit(handle);
+    CHECK(!h_exists(h_shm_path("")));
+    h_quit(0);
+  }
+  h_gate_pass(ready);
+  h_kill(creator);
+  h_gate_open(go);
+  CHECK_EQ(h_wait(second), 0);
+}

@@ -1,0 +1,82 @@
+#!/usr/bin/env python3
+"""Run the examples of README.md.
+
+A block of c, python or sh that follows the comment <!-- run --> is run in a
+folder of its own (sh: at the top of the tree). C is linked with the static
+library; without a main() it becomes the body of one.
+
+usage: readme-snippets.py [--python PYTHON] [--library LIBRARY] [FILE...]
+"""
+import argparse
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+SNIPPET = re.compile(r"<!-- run -->[ \t]*\n\s*```(\w+)[^\n]*\n(.*?)^```", re.M | re.S)
+SECONDS = 120
+
+
+def whole_program(code):
+    if re.search(r"\bmain\s*\(", code):
+        return code
+    lines = code.splitlines()
+    head = [line for line in lines if line.startswith("#")]
+    body = [line for line in lines if not line.startswith("#")]
+    return "\n".join([*head, "int main(void) {", *body, "return 0;", "}", ""])
+
+
+def run(language, code, folder, options):
+    if language == "c":
+        source, program = folder / "snippet.c", folder / "snippet"
+        source.write_text(whole_program(code))
+        subprocess.run([os.environ.get("CC", "cc"), "-std=c11", "-Wall", "-Wextra", "-Werror",
+                        f"-I{ROOT / 'include'}", source, options.library.resolve(), "-pthread",
+                        "-o", program], check=True, timeout=SECONDS)
+        command, where = [program], folder
+    elif language == "python":
+        source = folder / "snippet.py"
+        source.write_text(code)
+        command, where = [os.path.abspath(options.python), source], folder
+    else:
+        command, where = ["sh", "-euc", code], ROOT
+    subprocess.run(command, cwd=where, check=True, timeout=SECONDS, stdin=subprocess.DEVNULL)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--python", default=ROOT / ".venv/bin/python")
+    parser.add_argument("--library", type=pathlib.Path, default=ROOT / "build/release/libpsm.a")
+    parser.add_argument("files", nargs="*", type=pathlib.Path, default=[ROOT / "README.md"])
+    options = parser.parse_args()
+    failed = count = 0
+    for path in options.files:
+        text = path.read_text()
+        if text.count("<!-- run -->") != len(SNIPPET.findall(text)):
+            print(f"{path.name}: a <!-- run --> is not followed by a block of code")
+            failed += 1
+        for match in SNIPPET.finditer(text):
+            language, code = match.groups()
+            place = f"{path.name}:{text.count(chr(10), 0, match.start()) + 1} {language}"
+            count += 1
+            if language not in ("c", "python", "sh"):
+                print(f"{place}: cannot run this language")
+                failed += 1
+                continue
+            with tempfile.TemporaryDirectory() as folder:
+                try:
+                    run(language, code, pathlib.Path(folder), options)
+                    print(f"{place}: ok", flush=True)
+                except (subprocess.SubprocessError, OSError) as error:
+                    print(f"{place}: {error}", flush=True)
+                    failed += 1
+    if not count:
+        print("no block is marked with <!-- run -->")
+    return bool(failed or not count)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
