@@ -52,7 +52,7 @@ static void pair_body(const Options *options, uint32_t index, Timer *timer) {
   (void)index;
   for (int timed = 0; timed < 2; timed++) {
     crew_wait();
-    timer_start(timer, timed ? options->ms : options->ms / 5, options->ops);
+    timer_start(timer, timed ? options->ms : options->ms / 5, timed ? options->ops : 0);
     do {
       for (uint64_t i = 0; i < CHECK_EVERY; i++) peer_free(block_new(options->size, i));
     } while (timer_more(timer, CHECK_EVERY));
@@ -78,7 +78,7 @@ static void batch_body(const Options *options, uint32_t index, Timer *timer) {
   for (int timed = 0; timed < 2; timed++) {
     uint32_t b = index;
     crew_wait();
-    timer_start(timer, timed ? options->ms : options->ms / 5, options->ops);
+    timer_start(timer, timed ? options->ms : options->ms / 5, timed ? options->ops : 0);
     do {
       const uint32_t *size = batch_size[b % BATCHES];
       const uint32_t *order = batch_order[b % BATCHES];

@@ -31,12 +31,14 @@ static uint64_t slot_bits(const struct segment *s, uint32_t class, uint64_t id, 
   return at_load_acquire(&slot->group) == id ? at_load_acquire(&slot->bits) : 0;
 }
 
-/* The free blocks of a group; `*held` are those that one thread may take. */
+/* Bits wander between the group and its owner's slot, both ways: what is looked
+ * at before and after misses none. The free blocks of a group; `*held` are those that one thread may take. */
 static uint64_t group_free(const struct segment *s, uint32_t class, uint64_t id, uint64_t *held) {
   const struct group_shm *group = &slab_at(s, group_unit(id))->groups[group_index(id)];
-  uint32_t owner = at_load_acquire(&group->owner);
-  uint64_t bits = slot_bits(s, class, id, owner);
-  uint64_t all = at_load_acquire(&group->free) | bits;
+  uint64_t all = at_load_ordered(&group->free);
+  uint32_t owner = at_load_ordered(&group->owner);
+  all |= slot_bits(s, class, id, owner);
+  all |= at_load_ordered(&group->free);
   *held = owner != 0 ? all : 0;
   return all & full_mask(group_blocks(&s->classes->at[class], group_index(id)));
 }

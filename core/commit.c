@@ -17,6 +17,18 @@ static void chunk_mark(struct segment *s, uint64_t chunk, bool committed) {
     (void)at_and(&s->committed[chunk / 64], ~bit);
 }
 
+bool psm_file_regain(struct segment *s) {
+  if (s->file != OS_NO_FILE && os_file_is(s->file, &s->identity)) return true;
+  bool created;
+  int how = s->readonly ? OS_READ : OS_WRITE;
+  s->file = OS_NO_FILE;
+  if (os_file_open(s->path, how, 0, &s->file, &created) != PSM_OK) return false;
+  if (os_file_is(s->file, &s->identity)) return true;
+  os_file_close(s->file);
+  s->file = OS_NO_FILE;
+  return false;
+}
+
 static uint64_t chunk_end(const struct segment *s, uint64_t chunk) {
   uint64_t end = (chunk + 1) << s->shift;
   return end < s->geometry.size ? end : s->geometry.size;
@@ -32,6 +44,7 @@ int psm_commit(struct segment *s, uint64_t offset, uint64_t count) {
     uint64_t to = from + 1;
     while (to <= last && !chunk_committed(s, to)) to++;
     uint64_t start = from << s->shift;
+    if (!psm_file_regain(s)) return PSM_E_SYSTEM;
     int result = os_file_commit(s->file, start, chunk_end(s, to - 1) - start);
     if (result != PSM_OK) return result;
     for (; from < to; from++) chunk_mark(s, from, true);
@@ -54,6 +67,7 @@ uint64_t psm_decommit(struct segment *s, uint64_t offset, uint64_t count) {
   uint64_t from = (offset + unit_size(s) - 1) >> s->shift;
   uint64_t to = (offset + count) >> s->shift;
   uint64_t bytes = 0;
+  if (!psm_file_regain(s)) return 0;
   for (; from < to; from++) {
     if (!chunk_committed(s, from)) continue;
     chunk_mark(s, from, false);

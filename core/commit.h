@@ -4,6 +4,13 @@
 
 #include "view.h"
 
+/** Have the file open: programs that close descriptors they do not own may
+ *  have closed ours. The mapping has kept the locks.
+ *
+ *  Returns  false if its path is gone as well.
+ */
+bool psm_file_regain(struct segment *s);
+
 /** Commit what is not committed yet of a range. Under the span lock.
  *
  *  Returns  PSM_OK or PSM_E_NOSPACE, quietly; what succeeded stays.

@@ -43,7 +43,7 @@ static void after_fork_parent(void) {
 
 /* What the parent itself was entitled to and has not used passes on. */
 static void parent_remember(struct segment *s) {
-  uint32_t pending = seat_pending(&s->roster[s->seat]);
+  uint32_t pending = at_load(&s->roster[s->seat].pending);
   s->inherited_uses = at_load(&s->uses);
   if (pending == 0 && s->inherited > 0) return;
   s->parent_seat = s->seat;
@@ -55,7 +55,11 @@ static void child_sit_down(struct segment *s) {
   s->serial = psm_next_serial();
   if (s->readonly) return;
   if (s->seat != NO_SEAT) parent_remember(s);
-  if (s->child_file != OS_NO_FILE) (void)os_remap(s->child_file, s->base, s->geometry.size);
+  if (s->child_file != OS_NO_FILE) {
+    (void)os_remap(s->child_file, s->base, s->geometry.size);
+    if (s->anchor != NULL) os_unmap(s->anchor, os_page_size());
+    s->anchor = os_anchor(s->child_file);
+  }
   if (os_file_is(s->file, &s->identity)) os_file_close(s->file);
   s->file = s->child_file;
   s->seat = s->child_seat;
@@ -82,7 +86,7 @@ enum { PENDING_MAX = 0xffff };
 
 static bool count_down(_Atomic uint32_t *count) {
   uint32_t seen = at_load(count);
-  while ((seen & PENDING_MAX) > 0)
+  while (seen > 0)
     if (at_cas(count, &seen, seen - 1)) return true;
   return false;
 }
@@ -92,7 +96,7 @@ static int prepare_locked(PSMHandle handle) {
   if (s == NULL) return PSM_E_HANDLE;
   if (s->readonly || s->seat == NO_SEAT)
     return psm_fail(PSM_E_READONLY, "a process without a seat cannot announce a child");
-  if (seat_pending(&s->roster[s->seat]) == PENDING_MAX)
+  if (at_load(&s->roster[s->seat].pending) >= PENDING_MAX)
     return psm_fail(PSM_E_STATE, "%d children are announced already", PENDING_MAX);
   (void)at_add(&s->roster[s->seat].pending, 1);
   return PSM_OK;
@@ -125,7 +129,7 @@ static int cancel_locked(PSMHandle handle) {
   if (s == NULL) return PSM_E_HANDLE;
   if (s->seat == NO_SEAT || !count_down(&s->roster[s->seat].pending))
     return psm_fail(PSM_E_STATE, "nothing is prepared that could be cancelled");
-  if (at_load(&s->uses) == 0 && seat_pending(&s->roster[s->seat]) == 0) psm_segment_leave(s);
+  if (at_load(&s->uses) == 0 && at_load(&s->roster[s->seat].pending) == 0) psm_segment_leave(s);
   return PSM_OK;
 }
 

@@ -69,7 +69,7 @@ struct seat_shm {
   _Atomic uint32_t pid;      /* 0 in a seat reserved for a child */
   _Atomic uint32_t start;    /* low 32 bits of the process's start time */
   _Atomic uint32_t tenure;   /* generation << 2 | SEAT_; stored last */
-  _Atomic uint32_t pending;  /* image << 16 | inherits not yet executed */
+  _Atomic uint32_t pending;  /* inherits prepared and not yet executed */
 };
 _Static_assert(sizeof(struct seat_shm) == 16, "format");
 

@@ -1,9 +1,9 @@
 /* A member is alive while the kernel holds its lock on the byte of its seat.
  *
- * The kernel keeps it while the file is open by a descriptor or a mapping.
- * When that lock is gone the member counts as dead only if no process of its
- * pid and start time runs that has the file mapped: a daemon that closes all
- * its descriptors lives, a process that has started another program does not.
+ * The kernel keeps that lock as long as the file is open, and the mapping
+ * keeps the file open: a daemon that closes all its descriptors lives on, a
+ * process that starts another program does not. Process ids, which are used
+ * again and mean nothing in another PID namespace, are never asked.
  */
 #include "roster.h"
 
@@ -12,8 +12,6 @@ enum { TAG_SEAT_BITS = 11, TAG_GENERATIONS = 1 << 20 };
 static uint32_t tag_of(uint32_t tenure, int seat) {
   return (tenure >> 2) % TAG_GENERATIONS << TAG_SEAT_BITS | (uint32_t)(seat + 1);
 }
-
-static uint32_t own_image(void) { return os_process_image() & 0xffff; }
 
 static bool seat_usable(const struct segment *s, int seat, uint32_t tenure, bool takeover) {
   if (seat_state(tenure) == SEAT_EMPTY) return true;
@@ -46,7 +44,6 @@ void psm_seat_occupy(struct segment *s, int seat) {
   struct seat_shm *shm = &s->roster[seat];
   uint32_t pid = os_process_id();
   at_store(&shm->start, os_process_start(pid));
-  at_store(&shm->pending, own_image() << 16 | seat_pending(shm));
   at_store_release(&shm->pid, pid);
   at_store_release(&shm->tenure, (at_load(&shm->tenure) & ~3u) | SEAT_JOINED);
 }
@@ -60,20 +57,10 @@ bool psm_seat_shared_process(const struct segment *s) {
   uint32_t start = at_load(&s->roster[s->seat].start);
   for (int seat = 0; seat < PSM_SEATS; seat++) {
     const struct seat_shm *shm = &s->roster[seat];
-    if (seat == s->seat || seat_state(at_load(&shm->tenure)) == SEAT_EMPTY) continue;
-    if (at_load(&shm->pid) == pid && at_load(&shm->start) == start &&
-        at_load(&shm->pending) >> 16 == own_image())
-      return true;
+    if (seat == s->seat || at_load(&shm->pid) != pid || at_load(&shm->start) != start) continue;
+    if (psm_seat_alive(s, seat)) return true;
   }
   return false;
-}
-
-bool psm_seat_runs(const struct seat_shm *seat, const struct os_identity *identity) {
-  uint32_t pid = at_load_acquire(&seat->pid);
-  uint32_t start = at_load(&seat->start);
-  if (pid == 0 || start == 0 || os_process_start(pid) != start) return false;
-  if (pid == os_process_id()) return at_load(&seat->pending) >> 16 == own_image();
-  return os_process_maps(pid, identity);
 }
 
 bool psm_seat_alive(const struct segment *s, int seat) {
@@ -81,8 +68,7 @@ bool psm_seat_alive(const struct segment *s, int seat) {
   if (seat_state(at_load_acquire(&shm->tenure)) == SEAT_EMPTY) return false;
   if (seat == s->seat) return true;
   if (!os_file_is(s->file, &s->identity)) return true;
-  if (os_byte_held(s->file, BYTE_SEATS + (uint64_t)seat, 1)) return true;
-  return psm_seat_runs(shm, &s->identity);
+  return os_byte_held(s->file, BYTE_SEATS + (uint64_t)seat, 1);
 }
 
 bool psm_others_alive(const struct segment *s) {

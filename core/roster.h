@@ -29,19 +29,11 @@ bool psm_seat_shared_process(const struct segment *s);
 
 PSM_INLINE uint32_t seat_state(uint32_t tenure) { return tenure & 3; }
 
-/* A seat's `pending` holds the number of its member's program as well. */
-PSM_INLINE uint32_t seat_pending(const struct seat_shm *seat) {
-  return at_load_acquire(&seat->pending) & 0xffff;
-}
+/* A member that has left, and waits only for children, counts until then. */
 PSM_INLINE bool seat_counts(const struct seat_shm *seat) {
   uint32_t state = seat_state(at_load_acquire(&seat->tenure));
-  return state != SEAT_EMPTY && (state != SEAT_LEFT || seat_pending(seat) > 0);
+  return state != SEAT_EMPTY && (state != SEAT_LEFT || at_load(&seat->pending) > 0);
 }
-
-/** Does the process of a seat, whose lock is gone, still run and use the file?
- *  One that has closed all its descriptors does; one that has started another
- *  program does not. */
-bool psm_seat_runs(const struct seat_shm *seat, const struct os_identity *identity);
 
 /** Is the member of a seat alive? A seat that is empty has none. */
 bool psm_seat_alive(const struct segment *s, int seat);

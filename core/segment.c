@@ -61,22 +61,6 @@ static int file_open_locked(struct opening *o) {
 
 enum verdict { VERDICT_CREATE, VERDICT_JOIN, VERDICT_REUSE, VERDICT_REFUSE };
 
-/* Members whose locks are gone, but whose processes run: see the roster. */
-static bool roster_alive(const struct opening *o) {
-  size_t size = PSM_SEATS * sizeof(struct seat_shm);
-  struct seat_shm *seats = malloc(size);
-  size_t got = 0;
-  bool alive = false;
-  if (seats == NULL || os_file_read(o->file, seats, size, o->geometry.roster, &got) != PSM_OK) {
-    free(seats);
-    return true;
-  }
-  for (size_t i = 0; i < got / sizeof *seats && !alive; i++)
-    alive = seat_counts(&seats[i]) && psm_seat_runs(&seats[i], &o->identity);
-  free(seats);
-  return alive;
-}
-
 static enum verdict refuse(int code, const struct opening *o) {
   (void)psm_fail(code, "'%.150s': %s", o->path, psm_sentence(code));
   return VERDICT_REFUSE;
@@ -97,7 +81,7 @@ static enum verdict file_judge(struct opening *o) {
     bool exclusive = (o->options.flags & PSM_OPEN_EXCLUSIVE) != 0;
     return refuse(exclusive ? PSM_E_EXISTS : result, o);
   }
-  if (os_byte_held(o->file, BYTE_SEATS, PSM_SEATS + 1) || roster_alive(o)) return VERDICT_JOIN;
+  if (os_byte_held(o->file, BYTE_SEATS, PSM_SEATS + 1)) return VERDICT_JOIN;
   return at_load(&o->header.keep) != 0 ? VERDICT_REUSE : VERDICT_CREATE;
 }
 
@@ -154,11 +138,13 @@ static struct segment *segment_new(const struct opening *o) {
   s->seat = s->parent_seat = s->child_seat = NO_SEAT;
   s->child_file = OS_NO_FILE;
   s->serial = psm_next_serial();
+  s->anchor = o->adopted ? os_anchor(o->file) : NULL;
   at_store(&s->uses, 1);
   return s;
 }
 
 static void segment_delete(struct segment *s) {
+  if (s->anchor != NULL) os_unmap(s->anchor, os_page_size());
   free(s->path);
   free(s);
 }
@@ -385,19 +371,6 @@ int psm_segment_open(const char *name, const PSMOptions *options, struct segment
 
 /* ---- Leave ---- */
 
-/* A program that closes descriptors it does not own may have closed ours. */
-static bool file_regain(struct segment *s) {
-  if (s->file != OS_NO_FILE && os_file_is(s->file, &s->identity)) return true;
-  bool created;
-  int how = s->readonly ? OS_READ : OS_WRITE;
-  s->file = OS_NO_FILE;
-  if (os_file_open(s->path, how, 0, &s->file, &created) != PSM_OK) return false;
-  if (os_file_is(s->file, &s->identity)) return true;
-  os_file_close(s->file);
-  s->file = OS_NO_FILE;
-  return false;
-}
-
 static void seat_leave(struct segment *s) {
   psm_span_lock(s);
   psm_seat_flush(s, s->seat);
@@ -406,7 +379,7 @@ static void seat_leave(struct segment *s) {
 
 void psm_segment_leave(struct segment *s) {
   psm_segment_unregister(s);
-  bool has_file = file_regain(s);
+  bool has_file = psm_file_regain(s);
   int lock = s->readonly ? OS_WAIT | OS_SHARED : OS_WAIT;
   if (has_file) (void)os_byte_lock(s->file, BYTE_CREATION, lock);
   if (s->seat != NO_SEAT) seat_leave(s);
@@ -433,7 +406,7 @@ static int close_locked(PSMHandle handle) {
   if (s->inherited_uses > uses) s->inherited_uses = uses;
   if (uses > 0) return PSM_OK;
   struct seat_shm *seat = s->seat != NO_SEAT ? &s->roster[s->seat] : NULL;
-  if (seat == NULL || seat_pending(seat) == 0) {
+  if (seat == NULL || at_load(&seat->pending) == 0) {
     psm_segment_leave(s);
     return PSM_OK;
   }

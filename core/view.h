@@ -30,6 +30,7 @@ struct segment {
 
   os_file file;            /* holds the lock on the seat */
   struct os_identity identity;
+  void *anchor;            /* keeps `file`, when another copy of us has mapped it */
   char *path;
   int seat;                /* NO_SEAT when read-only, or when none was free */
   uint32_t tag;            /* this member in the word of a lock */

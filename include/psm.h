@@ -300,8 +300,9 @@ int PSMallocTo(PSMHandle handle, size_t size, void **where);
 
 /** Take the block out of `*where` and free it: `*where = NULL` comes first.
  *
- *  If the caller is killed, `*where` never points to a freed block. Of several
- *  callers at once, one frees it. `*where` NULL: nothing.
+ *  If the caller is killed, `*where` never points to a freed block; the block
+ *  itself may be lost. Of several callers at once, one frees it. `*where` NULL:
+ *  nothing.
  *
  *  Returns  0, or a PSM_E_ code, and then `*where` is unchanged.
  *  Errors   PSM_E_POINTER, PSM_E_DOUBLE_FREE, PSM_E_INVALID, PSM_E_HANDLE.

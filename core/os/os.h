@@ -83,6 +83,12 @@ void os_unmap(void *address, size_t size);
  *  keeps the open file behind it, and so its locks. */
 bool os_remap(os_file file, void *address, size_t size);
 
+/** Keep the open file, and so its locks, by a mapping of one page somewhere.
+ *
+ *  Returns  the mapping, for os_unmap with the page size; NULL if none.
+ */
+void *os_anchor(os_file file);
+
 /** Could this range be mapped? It is not, afterwards. */
 bool os_range_free(void *address, size_t size);
 
@@ -95,12 +101,6 @@ bool os_range_is(const void *address, size_t size, const struct os_identity *ide
 /* ---- Processes and threads ---- */
 
 uint32_t os_process_id(void);
-
-/** A number of the program that this process runs: another after exec. */
-uint32_t os_process_image(void);
-
-/** May a process have this file mapped? Yes if the system will not tell. */
-bool os_process_maps(uint32_t pid, const struct os_identity *identity);
 
 /** When a process began: low 32 bits of the system's count; 0 if none runs. */
 uint32_t os_process_start(uint32_t pid);

@@ -137,8 +137,8 @@ CASE(members_that_died)
   CHECK_EQ(PSMreap(handle), 2);
   CHECK_EQ(PSMmembers(handle, members, 16), 1);
   CHECK_EQ(members[0].pid, getpid());
-  CHECK_EQ(h_stat(handle).cached + h_stat(handle).free + h_stat(handle).used,
-           h_stat(handle).free + h_stat(handle).cached);
+  CHECK_EQ(h_stat(handle).blocks, 0);
+  CHECK(h_stat(handle).caches <= 1);
   h_sound(handle);
   PSMdeinit(handle);
 }
@@ -269,7 +269,44 @@ static void kill_many(size_t segment_size, int kills)
 CASE(kills_in_a_roomy_segment) { kill_many(32 * MIB, h_rounds(300)); }
 CASE(kills_in_a_tight_segment) { kill_many(768 * KIB, h_rounds(300)); }
 
-/* PSMallocTo and PSMfreeFrom lose nothing: every block is in the table, or free. */
+/* PSMallocTo loses nothing: every block is in the table, or free. */
+enum { PUBLISHED = 3000 };
+
+static void publish(PSMHandle handle, void **mine, uint64_t seed)
+{
+  for (int i = 0; i < PUBLISHED; i++)
+    (void)PSMallocTo(handle, h_below(&seed, 100) ? h_below(&seed, 300) : h_below(&seed, 60 * KIB),
+                     &mine[i]);
+  for (;;) pause();
+}
+
+CASE(alloc_to_loses_nothing)
+{
+  PSMHandle handle = h_init(h_shm_name(""), 4 * MIB);
+  uint64_t seed = h_seed;
+  void **table = PSMcalloc(handle, PUBLISHED, sizeof *table);
+  CHECK(table != NULL);
+  int cut_short = 0;
+  for (int round = 0; round < h_rounds(300); round++) {
+    pid_t victim = h_fork();
+    if (victim == 0) publish(handle, table, h_seed + (uint64_t)round);
+    h_sleep_us((unsigned)h_below(&seed, 1500));
+    h_kill(victim);
+    cut_short += table[PUBLISHED - 1] == NULL;
+    CHECK(PSMreap(handle) >= 0);
+    uint64_t held = 0;
+    for (int i = 0; i < PUBLISHED; i++) held += table[i] != NULL;
+    CHECK_EQ(h_stat(handle).blocks, held + 1);
+    for (int i = 0; i < PUBLISHED; i++) CHECK_EQ(PSMfreeFrom(handle, &table[i]), 0);
+    CHECK_EQ(h_stat(handle).blocks, 1);
+    h_sound(handle);
+  }
+  CHECK(cut_short > 0);
+  PSMdeinit(handle);
+}
+
+/* Who takes back by PSMfreeFrom is killed too: then one block may be lost, but no place is left
+ * that points to a free block. */
 static void publish_for_ever(PSMHandle handle, void **mine, uint64_t seed)
 {
   for (;;) {
@@ -279,10 +316,10 @@ static void publish_for_ever(PSMHandle handle, void **mine, uint64_t seed)
   }
 }
 
-CASE(alloc_to_loses_nothing)
+CASE(free_from_leaves_no_dangling_place)
 {
   enum { N = 3 };
-  PSMHandle handle = h_init(h_shm_name(""), 4 * MIB);
+  PSMHandle handle = h_init(h_shm_name(""), 16 * MIB);
   uint64_t seed = h_seed;
   void **table = PSMcalloc(handle, N * 16, sizeof *table);
   CHECK(table != NULL);
@@ -293,26 +330,25 @@ CASE(alloc_to_loses_nothing)
     if (*victim) {
       h_sleep_us((unsigned)h_below(&seed, 2500));
       h_kill(*victim);
+      CHECK(PSMreap(handle) >= 0); /* before anybody else writes to its places */
     }
     *victim = 0;
     if (round >= kills) continue;
-    if (round % 2) PSMreap(handle);
     *victim = h_fork();
     if (*victim == 0)
       publish_for_ever(handle, table + 16 * (round % N), h_seed + (uint64_t)round);
   }
-  CHECK(PSMreap(handle) >= 0);
   h_sound(handle);
-  uint64_t held = 0;
+  uint64_t held = 0, blocks = h_stat(handle).blocks;
   for (int i = 0; i < N * 16; i++) {
     if (!table[i]) continue;
     held++;
     for (int j = 0; j < i; j++) CHECK(table[j] != table[i]);
     CHECK(PSMusableSize(handle, table[i]) > 0);
   }
-  CHECK_EQ(h_stat(handle).blocks, held + 1);
+  printf("  %llu blocks lost in %d kills\n", (unsigned long long)(blocks - held - 1), kills);
+  CHECK(blocks >= held + 1 && blocks <= held + 1 + (uint64_t)kills);
   for (int i = 0; i < N * 16; i++) CHECK_EQ(PSMfreeFrom(handle, &table[i]), 0);
-  CHECK_EQ(h_stat(handle).blocks, 1);
   h_sound(handle);
   PSMdeinit(handle);
 }
@@ -324,8 +360,6 @@ CASE(killed_while_joining_and_leaving)
   void *keep = PSMalloc(handle, 1000);
   h_fill(keep, 1000, 1);
   uint64_t seed = h_seed;
-  h_gate go = h_gate_new();
-  /* Forked before there is a segment in them, so that they join on their own. */
   for (int round = 0; round < h_rounds(150); round++) {
     pid_t child = h_spawn("joins_and_leaves", h_shm_name(""), NULL);
     h_sleep_us((unsigned)h_below(&seed, 4000));
@@ -336,7 +370,6 @@ CASE(killed_while_joining_and_leaving)
     CHECK(h_intact(keep, 1000, 1));
     CHECK(h_exists(h_shm_path("")));
   }
-  close(go.fd[0]);
   CHECK(PSMreap(handle) >= 0);
   CHECK_EQ(PSMmembers(handle, NULL, 0), 1);
   CHECK_EQ(h_stat(handle).blocks, 1);
@@ -346,11 +379,13 @@ CASE(killed_while_joining_and_leaving)
 }
 EXEC_CHILD(joins_and_leaves)
 {
-  for (;;) {
-    PSMHandle handle = h_init(argv[0], MIB);
+  PSMHandle handle;
+  do {
+    handle = h_init(argv[0], MIB);
     PSMfree(handle, PSMalloc(handle, 50));
     PSMdeinit(handle);
-  }
+  } while (handle);
+  return 1;
 }
 
 /* The creator dies by SIGKILL, the others do not notice. */

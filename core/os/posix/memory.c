@@ -9,8 +9,6 @@
 
 #include "../os.h"
 
-#define OWN_MAPS "/proc/self/maps"
-
 size_t os_page_size(void) { return (size_t)sysconf(_SC_PAGESIZE); }
 
 /* Old kernels take the address as a hint only: the result is compared. */
@@ -37,6 +35,11 @@ bool os_remap(os_file file, void *address, size_t size) {
   return mmap(address, size, protection, MAP_SHARED | MAP_FIXED, file, 0) == address;
 }
 
+void *os_anchor(os_file file) {
+  void *page = mmap(NULL, os_page_size(), PROT_NONE, MAP_SHARED, file, 0);
+  return page != MAP_FAILED ? page : NULL;
+}
+
 bool os_range_free(void *address, size_t size) {
   int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
   if (map_at(-1, address, size, PROT_NONE, flags) != PSM_OK) return false;
@@ -49,12 +52,11 @@ struct mapping {
   char name[256];
 };
 
-/* Calls `visit` for each mapping that overlaps the range, until it says stop.
- * False if the system does not tell. */
-static bool each_mapping(const char *source, const void *address, size_t size,
+/* Calls `visit` for each mapping that overlaps the range, until it says stop. */
+static void each_mapping(const void *address, size_t size,
                          bool (*visit)(const struct mapping *, void *), void *context) {
-  FILE *maps = fopen(source, "re");
-  if (maps == NULL) return false;
+  FILE *maps = fopen("/proc/self/maps", "re");
+  if (maps == NULL) return;
   char line[5000];
   unsigned long long first = (uintptr_t)address;
   unsigned long long last = first + (size - 1);
@@ -66,9 +68,7 @@ static bool each_mapping(const char *source, const void *address, size_t size,
     if (fields < 5 || m.to <= first || m.from > last) continue;
     if (!visit(&m, context)) break;
   }
-  bool complete = ferror(maps) == 0;
   (void)fclose(maps);
-  return complete;
 }
 
 struct description {
@@ -86,7 +86,7 @@ static bool describe_first(const struct mapping *m, void *context) {
 void os_range_describe(const void *address, size_t size, char *text, size_t count) {
   struct description d = {text, count};
   (void)snprintf(text, count, "nothing mapped; the system reserves the range");
-  (void)each_mapping(OWN_MAPS, address, size, describe_first, &d);
+  each_mapping(address, size, describe_first, &d);
 }
 
 struct expectation {
@@ -109,24 +109,6 @@ static bool same_file_goes_on(const struct mapping *m, void *context) {
 bool os_range_is(const void *address, size_t size, const struct os_identity *identity) {
   unsigned long long first = (uintptr_t)address;
   struct expectation e = {identity, first, first + size};
-  (void)each_mapping(OWN_MAPS, address, size, same_file_goes_on, &e);
+  each_mapping(address, size, same_file_goes_on, &e);
   return e.next >= e.end;
-}
-
-struct search {
-  const struct os_identity *identity;
-  bool found;
-};
-
-static bool until_found(const struct mapping *m, void *context) {
-  struct search *search = context;
-  search->found = same_file(m, search->identity);
-  return !search->found;
-}
-
-bool os_process_maps(uint32_t pid, const struct os_identity *identity) {
-  char source[64];
-  struct search search = {identity, false};
-  (void)snprintf(source, sizeof source, "/proc/%u/maps", pid);
-  return !each_mapping(source, NULL, SIZE_MAX, until_found, &search) || search.found;
 }

@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/auxv.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -14,14 +13,6 @@
 #include "../os.h"
 
 uint32_t os_process_id(void) { return (uint32_t)getpid(); }
-
-/* The kernel gives each program it starts 16 random bytes. */
-uint32_t os_process_image(void) {
-  const void *bytes = (const void *)(uintptr_t)getauxval(AT_RANDOM);
-  uint32_t image = 0;
-  if (bytes != NULL) memcpy(&image, bytes, sizeof image);
-  return image;
-}
 
 /* Field 22 of the stat file, counted from the bracket after the program's
  * name, which may itself hold spaces and brackets. A zombie does not run. */

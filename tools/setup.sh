@@ -1,0 +1,143 @@
+#!/bin/sh
+# Install what is missing for the named groups, and only that.
+# usage: setup.sh GROUP...
+#   build     compiler, CMake, Ninja
+#   python    .venv with the Python package and pytest, up to date with the tree
+#   test      build and python, and what else the tests run
+#   bench     build, and the allocators to compare with
+#   format    clang-format
+#   coverage  build, and gcovr
+set -eu
+cd "$(dirname "$0")/.."
+
+say() { echo "setup: $*"; }
+has() { command -v "$1" >/dev/null 2>&1; }
+installed() { has dpkg && dpkg -s "$1" 2>/dev/null | grep -q '^Status: .* installed$'; }
+
+missing=""
+need() { # PACKAGE CHECK...: it is needed unless the check succeeds or it is there
+  package=$1
+  shift
+  "$@" >/dev/null 2>&1 || installed "$package" || missing="$missing $package"
+}
+header() { [ -e "/usr/include/$1" ] || [ -e "/usr/local/include/$1" ]; }
+
+# The first Python that can make an environment and build extensions for it.
+suits() {
+  has "$1" && "$1" -c 'import ensurepip, os, sysconfig, venv
+assert os.path.exists(os.path.join(sysconfig.get_paths()["include"], "Python.h"))' 2>/dev/null
+}
+find_python() {
+  for python in "${PYTHON3:-python3}" /usr/bin/python3; do
+    if suits "$python"; then
+      return 0
+    fi
+  done
+  return 1
+}
+
+apt_install() {
+  if [ -z "$missing" ]; then
+    return 0
+  fi
+  if ! has apt-get; then
+    say "there is no apt-get here; please install what Debian calls:$missing"
+    return 1
+  fi
+  root=""
+  if [ "$(id -u)" != 0 ]; then
+    if ! has sudo; then
+      say "only root can install; please run: apt-get install$missing"
+      return 1
+    fi
+    root="sudo"
+  fi
+  say "installing$missing"
+  mkdir -p build/logs
+  install="$root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends"
+  # shellcheck disable=SC2086
+  $install $missing >build/logs/apt.log 2>&1 && return 0
+  say "updating the list of packages"
+  $root apt-get update >>build/logs/apt.log 2>&1 || say "apt-get update had errors"
+  # shellcheck disable=SC2086
+  $install $missing >>build/logs/apt.log 2>&1 && return 0
+  tail -n 20 build/logs/apt.log
+  say "could not install$missing (build/logs/apt.log)"
+  return 1
+}
+
+make_environment() {
+  if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
+    find_python || { say "no python3 with venv and headers"; return 1; }
+    say "creating .venv with $python"
+    rm -rf .venv
+    "$python" -m venv .venv
+  fi
+  stamp=.venv/psm-installed
+  sources="include core bindings/python pyproject.toml"
+  if [ -e $stamp ]; then
+    # shellcheck disable=SC2086
+    newer=$(find $sources -name __pycache__ -prune -o -newer $stamp -print | head -n 1)
+    if [ -z "$newer" ]; then
+      return 0
+    fi
+  fi
+  say "installing the Python package into .venv"
+  touch .venv/psm-begun
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check ".[test]" || return 1
+  mv .venv/psm-begun $stamp
+}
+
+if [ $# = 0 ]; then
+  sed -n '2,/^set/s/^# \{0,1\}//p' "$0"
+  exit 2
+fi
+groups=" "
+for group in "$@"; do
+  case $group in
+    test) groups="$groups build python format $group " ;;
+    bench | coverage) groups="$groups build $group " ;;
+    build | python | format) groups="$groups$group " ;;
+    *) say "unknown group: $group"; exit 2 ;;
+  esac
+done
+in_groups() { case $groups in *" $1 "*) ;; *) return 1 ;; esac; }
+
+if in_groups build || in_groups python; then
+  need gcc has "${CC:-cc}"
+  need libc6-dev header stdio.h
+  need ninja-build has ninja
+fi
+if in_groups build; then
+  need cmake has cmake
+fi
+if in_groups python && ! find_python; then
+  need python3-venv false
+  need python3-dev false
+fi
+if in_groups test; then
+  need g++ has "${CXX:-c++}"
+  need binutils has nm
+  need pkg-config has pkg-config
+  need util-linux has setarch
+fi
+if in_groups format; then
+  need clang-format has clang-format
+fi
+if in_groups bench; then
+  need g++ has "${CXX:-c++}"
+  need libmimalloc-dev false
+  need libjemalloc-dev header jemalloc/jemalloc.h
+  need libgoogle-perftools-dev header gperftools/tcmalloc.h
+  need libboost-dev header boost/interprocess/managed_shared_memory.hpp
+fi
+if in_groups coverage; then
+  need gcovr has gcovr
+fi
+
+status=0
+apt_install || status=1
+if in_groups python; then
+  make_environment || status=1
+fi
+exit $status

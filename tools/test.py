@@ -1,0 +1,177 @@
+#!/usr/bin/env python3
+"""Run all tests, or the suites named, and add them up.
+
+Every suite runs, whatever became of the others. What they print goes to
+build/logs/SUITE.log; the end of a failing one is shown. The last line is the
+sum over all suites.
+"""
+import os
+import pathlib
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as xml
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+LOGS = ROOT / "build" / "logs"
+PYTHON = ROOT / ".venv" / "bin" / "python"
+JOBS = str(os.cpu_count() or 2)
+SUITE_SECONDS = 3600  # a watchdog
+SKIPPED = 77
+
+
+class Suite:
+    def __init__(self, name):
+        self.name = name
+        self.passed = self.failed = self.skipped = 0
+        self.failures = []
+        self.log_path = LOGS / f"{name}.log"
+        self.log = open(self.log_path, "w", encoding="utf-8")
+
+    def run(self, *command, log=None):
+        """The exit status of a command; its output goes to the log."""
+        out = log or self.log
+        self.log.write(f"$ {' '.join(map(str, command))}\n")
+        self.log.flush()
+        try:
+            return subprocess.run([str(word) for word in command], cwd=ROOT, stdout=out,
+                                  stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+                                  timeout=SUITE_SECONDS).returncode
+        except (OSError, subprocess.TimeoutExpired) as error:
+            self.log.write(f"{error}\n")
+            self.log.flush()
+            return 1
+
+    def fail(self, what):
+        self.failed += 1
+        self.failures.append(what)
+
+    def take_junit(self, path, is_skip):
+        """Add up a JUnit file."""
+        if not path.exists():
+            self.fail("no results")
+            return
+        for case in xml.parse(path).getroot().iter("testcase"):
+            name = ".".join(filter(None, (case.get("classname"), case.get("name"))))
+            skip = case.find("skipped")
+            if case.find("failure") is not None or case.find("error") is not None:
+                self.fail(name)
+            elif skip is not None or case.get("status") in ("notrun", "disabled"):
+                if is_skip(skip):
+                    self.skipped += 1
+                else:
+                    self.fail(name)
+            else:
+                self.passed += 1
+
+
+def ctest(preset):
+    def run(suite):
+        for step in (["--preset", preset], ["--build", "--preset", preset, "--", "-k", "0"]):
+            if suite.run("cmake", *step):
+                suite.fail("does not build")
+        results = LOGS / f"{suite.name}.xml"
+        status = suite.run("ctest", "--preset", preset, "-j", JOBS, "--output-junit", results)
+        before = suite.failed
+        # A test that was not run was skipped only if it said so.
+        suite.take_junit(results, lambda skip: skip is not None
+                         and "SKIP_RETURN_CODE" in skip.get("message", ""))
+        if status and suite.failed == before:
+            suite.fail(f"ctest ended with {status}")
+    return run
+
+
+def pytest(suite):
+    if suite.run("tools/setup.sh", "python"):
+        suite.fail("does not install")
+        return
+    results = LOGS / f"{suite.name}.xml"
+    status = suite.run(PYTHON, "-m", "pytest", "tests/python", f"--junit-xml={results}",
+                       "-p", "no:cacheprovider")
+    before = suite.failed
+    suite.take_junit(results, lambda skip: True)
+    if status and suite.failed == before:
+        suite.fail(f"pytest ended with {status}")
+
+
+def tools(suite):
+    """The checks; each counts as one test. They need the release build."""
+    if suite.run("cmake", "--preset", "release") or suite.run(
+            "cmake", "--build", "--preset", "release", "--target", "psm", "psm_static"):
+        suite.fail("does not build")
+    if suite.run("tools/setup.sh", "python"):
+        suite.fail("python does not install")
+    for name, *command in [
+        ("layers", "tools/check-layers.py"),
+        ("exports", "tools/check-exports.sh", "build/release/libpsm.so"),
+        ("versions", "tools/check-versions.py"),
+        ("header", "tools/check-header.sh", PYTHON),
+        ("install", "tools/test-install.sh", "build/release"),
+        ("readme", "tools/readme-snippets.py", "--python", PYTHON),
+        ("format", "tools/format.sh", "--check"),
+    ]:
+        status = suite.run(*command)
+        if status == 0:
+            suite.passed += 1
+        elif status == SKIPPED:
+            suite.skipped += 1
+        else:
+            suite.fail(name)
+
+
+SUITES = {
+    "c-dev": ctest("dev"),
+    "c-release": ctest("release"),
+    "c-asan": ctest("asan"),
+    "c-tsan": ctest("tsan"),
+    "python": pytest,
+    "tools": tools,
+}
+
+
+def show_failures(suite):
+    print(f"\n--- {suite.name} failed: {', '.join(suite.failures[:20])}")
+    lines = suite.log_path.read_text(encoding="utf-8", errors="replace").splitlines()
+    for line in lines[-60:]:
+        print(f"    {line}")
+    print(f"    ({suite.log_path.relative_to(ROOT)})", flush=True)
+
+
+def main(names):
+    unknown = [name for name in names if name not in SUITES]
+    if unknown:
+        print(f"no such suite: {', '.join(unknown)}; there are {', '.join(SUITES)}")
+        return 2
+    LOGS.mkdir(parents=True, exist_ok=True)
+    done = []
+    for name in names or SUITES:
+        print(f"{name} ...", flush=True)
+        for old in LOGS.glob(f"{name}.xml"):
+            old.unlink()
+        suite = Suite(name)
+        begin = time.monotonic()
+        try:
+            SUITES[name](suite)
+        except Exception as error:  # the other suites still run
+            suite.fail(repr(error))
+        suite.seconds = time.monotonic() - begin
+        suite.log.close()
+        if suite.passed + suite.failed == 0:
+            suite.fail("no test ran")
+        if suite.failed:
+            show_failures(suite)
+        done.append(suite)
+
+    print(f"\n{'suite':<12}{'passed':>8}{'failed':>8}{'skipped':>9}{'seconds':>9}")
+    for suite in done:
+        print(f"{suite.name:<12}{suite.passed:>8}{suite.failed:>8}{suite.skipped:>9}"
+              f"{suite.seconds:>9.1f}")
+    passed, failed, skipped = (sum(getattr(suite, key) for suite in done)
+                               for key in ("passed", "failed", "skipped"))
+    print()
+    print(f"{passed} passed, {failed} failed, {skipped} skipped", flush=True)
+    return int(failed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
