@@ -51,7 +51,7 @@ bench:  ## compare with other allocators
 	@mkdir -p build/logs
 	@cmake --preset bench > build/logs/configure.log || { cat build/logs/configure.log; exit 1; }
 	@cmake --build --preset bench > build/logs/bench-build.log || { cat build/logs/bench-build.log; exit 1; }
-	@PSM_BUILD=build/bench PYTHON=$(VENV_PYTHON) bench/run
+	@bench/run build/bench
 
 format:  ## format the C sources
 	@tools/setup.sh format && tools/format.sh

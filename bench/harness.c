@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -46,6 +47,12 @@ static void *map(size_t bytes, int sharing) {
 
 void *pages(size_t bytes) {
   return map(bytes, MAP_PRIVATE);
+}
+
+uint64_t faults_so_far(void) {
+  struct rusage usage;
+  getrusage(RUSAGE_THREAD, &usage);
+  return (uint64_t)usage.ru_minflt + (uint64_t)usage.ru_majflt;
 }
 
 void random_shuffle(Random *random, uint32_t *items, uint32_t count) {
@@ -183,23 +190,24 @@ void crew_run(const Options *options, const Peer *peer, MemberBody *body) {
   shm_unlink(options->name);
 }
 
-double crew_ns(const Options *options) {
-  uint64_t ns = 0;
-  for (uint32_t i = 0; i < options->members; i++) ns += crew->timer[i].end - crew->timer[i].start;
-  return (double)ns / (double)crew_ops(options);
+Timer crew_total(const Options *options) {
+  Timer total = {0};
+  for (uint32_t i = 0; i < options->members; i++) {
+    const Timer *timer = &crew->timer[i];
+    total.ops += timer->ops;
+    total.faults += timer->faults;
+    total.cpu += timer->cpu;
+    total.end += timer->end - timer->start;
+  }
+  return total;
 }
 
-uint64_t crew_ops(const Options *options) {
-  uint64_t ops = 0;
-  for (uint32_t i = 0; i < options->members; i++) ops += crew->timer[i].ops;
-  return ops;
-}
-
-/* ---- Results ------------------------------------------------------------- */
-
-void report(const Options *options, const Peer *peer, double ns, uint64_t ops) {
-  printf("{\"peer\": \"%s\", \"version\": \"%s\", \"workload\": \"%s\", \"members\": %" PRIu64
-         ", \"mode\": \"%s\", \"live\": %" PRIu64 ", \"ns\": %.3f, \"ops\": %" PRIu64 "}\n",
-         peer->name, peer->version(), options->workload, options->members,
-         options->threads ? "threads" : "processes", options->live, ns, ops);
+void report(const Options *options, const Peer *peer, double ns, const Timer *total) {
+  printf("{\"peer\": \"%s\", \"version\": \"%s\", \"workload\": \"%s\", ", peer->name,
+         peer->version(), options->workload);
+  printf("\"members\": %" PRIu64 ", \"mode\": \"%s\", \"live\": %" PRIu64 ", ", options->members,
+         options->threads ? "threads" : "processes", options->live);
+  printf("\"ns\": %.3f, \"cpu_ns\": %.3f, \"faults\": %.6f, \"ops\": %" PRIu64 "}\n", ns,
+         (double)total->cpu / (double)total->ops, (double)total->faults / (double)total->ops,
+         total->ops);
 }

@@ -15,11 +15,7 @@
 extern "C" {
 #endif
 
-enum {
-  MEMBERS_MAX = 64,
-  NAME_MAX_BYTES = 64,
-  RING_SLOTS = 4096
-};
+enum { MEMBERS_MAX = 64, NAME_MAX_BYTES = 64, RING_SLOTS = 4096 };
 
 /* ---- Options: WORKLOAD and then key=value ------------------------------- */
 
@@ -40,10 +36,14 @@ void options_read(Options *options, int argc, char **argv);
 
 /* ---- Time ---------------------------------------------------------------- */
 
-static inline uint64_t clock_ns(void) {
+static inline uint64_t clock_of(clockid_t clock) {
   struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
+  clock_gettime(clock, &now);
   return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static inline uint64_t clock_ns(void) {
+  return clock_of(CLOCK_MONOTONIC);
 }
 
 /* One member's measurement. Every workload runs until its time is over, not a
@@ -51,14 +51,21 @@ static inline uint64_t clock_ns(void) {
  * allocator takes no longer than a fast one. */
 typedef struct Timer {
   uint64_t ops;
+  uint64_t faults; /* pages that the kernel had to supply meanwhile */
+  uint64_t cpu;    /* ns that the thread ran: what others took is not in it */
   uint64_t start;
   uint64_t end;
   uint64_t deadline;
   uint64_t ops_limit;
 } Timer;
 
+/** Page faults of the calling thread since it began. */
+uint64_t faults_so_far(void);
+
 static inline void timer_start(Timer *timer, uint64_t ms, uint64_t ops_limit) {
   timer->ops = 0;
+  timer->faults = faults_so_far();
+  timer->cpu = clock_of(CLOCK_THREAD_CPUTIME_ID);
   timer->ops_limit = ops_limit;
   timer->start = clock_ns();
   timer->end = timer->start;
@@ -71,6 +78,11 @@ static inline int timer_more(Timer *timer, uint64_t ops) {
   timer->end = clock_ns();
   if (timer->ops_limit) return timer->ops < timer->ops_limit;
   return timer->end < timer->deadline;
+}
+
+static inline void timer_stop(Timer *timer) {
+  timer->cpu = clock_of(CLOCK_THREAD_CPUTIME_ID) - timer->cpu;
+  timer->faults = faults_so_far() - timer->faults;
 }
 
 /* ---- Random numbers: the same for every allocator ------------------------ */
@@ -150,11 +162,8 @@ void crew_create(const Options *options);
 /** Run all members to their end. Exits if one of them fails. */
 void crew_run(const Options *options, const Peer *peer, MemberBody *body);
 
-/** Nanoseconds per operation as each member sees it. */
-double crew_ns(const Options *options);
-
-/** The operations of all members. */
-uint64_t crew_ops(const Options *options);
+/** The sum of all members' timers: its end is the sum of their times. */
+Timer crew_total(const Options *options);
 
 /** Wait until all members are here. */
 void crew_wait(void);
@@ -169,8 +178,8 @@ void *pages(size_t bytes);
 
 void die(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
 
-/** Print one line of JSON. */
-void report(const Options *options, const Peer *peer, double ns, uint64_t ops);
+/** Print one line of JSON. `ns` is an operation's time as one member sees it. */
+void report(const Options *options, const Peer *peer, double ns, const Timer *total);
 
 #ifdef __cplusplus
 }

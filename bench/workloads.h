@@ -56,6 +56,7 @@ static void pair_body(const Options *options, uint32_t index, Timer *timer) {
     do {
       for (uint64_t i = 0; i < CHECK_EVERY; i++) peer_free(block_new(options->size, i));
     } while (timer_more(timer, CHECK_EVERY));
+    timer_stop(timer);
   }
 }
 
@@ -86,6 +87,7 @@ static void batch_body(const Options *options, uint32_t index, Timer *timer) {
       for (uint32_t i = 0; i < BATCH_BLOCKS; i++) peer_free(live[order[i]]);
       b++;
     } while (timer_more(timer, BATCH_BLOCKS));
+    timer_stop(timer);
   }
 }
 
@@ -105,8 +107,9 @@ static void replace_prepare(const Options *options) {
   }
 }
 
-/* The warm-up replaces each block three times on average, or as many as a
- * slow allocator manages in the time. */
+/* The warm-up lets the heap settle, and lets every process meet the pages that
+ * the others have filled: each block is replaced ten times on average, or as
+ * often as a slow allocator manages in five times the measured time. */
 static void replace_body(const Options *options, uint32_t index, Timer *timer) {
   const uint32_t *steps = replace_steps[index];
   const uint32_t size_mask = (1u << STEP_SIZE_BITS) - 1;
@@ -116,7 +119,7 @@ static void replace_body(const Options *options, uint32_t index, Timer *timer) {
     live[i] = block_new(steps[(STEPS - 1 - i) % STEPS] & size_mask, i);
   for (int timed = 0; timed < 2; timed++) {
     crew_wait();
-    timer_start(timer, options->ms, timed ? options->ops : 0);
+    timer_start(timer, timed ? options->ms : 5 * options->ms, timed ? options->ops : 0);
     do {
       for (uint32_t i = 0; i < CHECK_EVERY; i++) {
         uint32_t step = steps[at];
@@ -125,7 +128,8 @@ static void replace_body(const Options *options, uint32_t index, Timer *timer) {
         peer_free(*slot);
         *slot = block_new(step & size_mask, at);
       }
-    } while (timer_more(timer, CHECK_EVERY) && (timed || timer->ops < 3 * options->live));
+    } while (timer_more(timer, CHECK_EVERY) && (timed || timer->ops < 10 * options->live));
+    timer_stop(timer);
   }
 }
 
@@ -169,6 +173,7 @@ static void produce_body(const Options *options, uint32_t index, Timer *timer) {
     } else {
       consume(timer, &end);
     }
+    timer_stop(timer);
   }
 }
 
@@ -188,30 +193,29 @@ static int compare_u64(const void *left, const void *right) {
 }
 
 /* With `use`, allocate and free once: what a lazy attach would put off. */
-static void attach_body(const Options *options, uint32_t index, int use) {
+static void attach_body(const Options *options, int use, Timer *timer) {
   static uint64_t took[ATTACHES];
   uint64_t done = 0;
-  if (index == 0) {
-    attach_holder(options);
-    return;
-  }
   crew_wait();
-  for (uint64_t begin = clock_ns(); done < ATTACHES; done++) {
+  timer_start(timer, options->ms, 0);
+  do {
     uint64_t start = clock_ns();
-    if (start - begin > options->ms * 1000000u && done >= 20) break;
     if (peer.open(options->name, (size_t)options->heap) != 0) die("%s: cannot join", peer.name);
     if (use) peer_free(block_new(options->size, done));
     peer.close();
-    took[done] = clock_ns() - start;
-  }
+    took[done++] = clock_ns() - start;
+  } while (done < ATTACHES && timer_more(timer, 1));
+  timer->ops = done;
+  timer_stop(timer);
   crew_wait();
   qsort(took, (size_t)done, sizeof *took, compare_u64);
-  report(options, &peer, (double)took[done / 2], done);
+  report(options, &peer, (double)took[done / 2], timer);
 }
 
 /* The members here open and close by themselves: a crew of its own. */
 static void attach_run(const Options *given, int use) {
   Options options = *given;
+  Timer timer;
   options.members = 2;
   if (!peer.shared) die("%s: a private allocator has nothing to attach", peer.name);
   crew_create(&options);
@@ -219,10 +223,10 @@ static void attach_run(const Options *given, int use) {
   pid_t holder = fork();
   if (holder < 0) die("cannot fork");
   if (holder == 0) {
-    attach_body(&options, 0, use);
+    attach_holder(&options);
     _exit(0);
   }
-  attach_body(&options, 1, use);
+  attach_body(&options, use, &timer);
   waitpid(holder, NULL, 0);
   shm_unlink(options.name);
 }
@@ -259,7 +263,8 @@ int main(int argc, char **argv) {
     if (strcmp(options.workload, workloads[i].name) != 0) continue;
     if (workloads[i].prepare) workloads[i].prepare(&options);
     crew_run(&options, &peer, workloads[i].body);
-    report(&options, &peer, crew_ns(&options), crew_ops(&options));
+    Timer total = crew_total(&options);
+    report(&options, &peer, (double)total.end / (double)total.ops, &total);
     return 0;
   }
   die("no such workload: %s", options.workload);

@@ -90,7 +90,6 @@ static int fail_block(int code, const struct segment *s, const void *block) {
 /* Do something with a cache of a class that is not empty; under the span lock
  * it is the shared one, for threads that could get none of their own. */
 static int with_cache(struct worker *worker, uint32_t class, _Atomic uint64_t *where, void **block) {
-  if (worker->cache == NULL) psm_worker_equip(worker);
   struct segment *s = worker->segment;
   struct worker shared = {s, cache_at(s, SHARED_CACHE), SHARED_CACHE + 1, true};
   struct worker *user = worker->cache != NULL ? worker : &shared;
@@ -98,22 +97,21 @@ static int with_cache(struct worker *worker, uint32_t class, _Atomic uint64_t *w
   if (user->locked) psm_span_lock(s);
   if (where != NULL) {
     result = psm_cache_publish(user, class, where);
-  } else if ((*block = cache_take(user, class)) == NULL) {
+  } else if ((*block = slot_take(&user->cache->slots[class], s->base)) == NULL) {
     result = psm_cache_refill(user, class);
-    if (result == PSM_OK) *block = cache_take(user, class);
+    if (result == PSM_OK) *block = slot_take(&user->cache->slots[class], s->base);
   }
   if (user->locked) psm_span_unlock(s);
   return result;
 }
 
-static PSM_NOINLINE void *alloc_slow(struct worker *worker, uint64_t size, uint64_t alignment) {
+static void *alloc_in(struct worker *worker, uint64_t size, uint64_t alignment) {
   struct segment *s = worker->segment;
   void *block = NULL;
   uint64_t offset;
   int result;
   if (size <= s->classes->small_max && alignment == 1) {
-    uint32_t class = s->classes->of_step[size_step(size != 0 ? size : 1)];
-    result = with_cache(worker, class, NULL, &block);
+    result = with_cache(worker, size_class(s->classes, size), NULL, &block);
   } else {
     result = psm_large_alloc(worker, size, alignment, NULL, &offset);
     if (result == PSM_OK) block = s->base + offset;
@@ -121,16 +119,20 @@ static PSM_NOINLINE void *alloc_slow(struct worker *worker, uint64_t size, uint6
   return result == PSM_OK ? block : fail_null(result, s, size);
 }
 
+static PSM_RARELY void *alloc_slow(PSMHandle handle, size_t size) {
+  struct worker *worker = handle != NULL ? psm_worker(handle) : NULL;
+  return worker != NULL ? alloc_in(worker, size, 1) : NULL;
+}
+
+/* The way that nearly all calls go has no call in it but the last. */
 void *PSMalloc(PSMHandle handle, size_t size) {
-  if (unlikely(handle == NULL)) return NULL;
-  struct worker *worker = psm_worker(handle);
-  if (unlikely(worker == NULL)) return NULL;
-  const struct psm_classes *classes = worker->segment->classes;
-  if (likely(size - 1 < classes->small_max && worker->cache != NULL)) {
-    void *block = cache_take(worker, classes->of_step[size_step(size)]);
+  const struct thread *t = &psm_thread;
+  if (thread_ready(t, handle) && likely(size <= t->classes->small_max)) {
+    struct slot_shm *slot = &t->worker.cache->slots[size_class(t->classes, size)];
+    void *block = slot_take(slot, (char *)handle);
     if (likely(block != NULL)) return block;
   }
-  return alloc_slow(worker, size, 1);
+  return alloc_slow(handle, size);
 }
 
 void *PSMcalloc(PSMHandle handle, size_t count, size_t size) {
@@ -156,9 +158,9 @@ void *PSMalignedAlloc(PSMHandle handle, size_t alignment, size_t size) {
   const struct psm_classes *classes = worker->segment->classes;
   uint64_t least = size > alignment ? size : alignment;
   if (least <= classes->small_max)
-    for (uint32_t i = classes->of_step[size_step(least)]; i < classes->count; i++)
+    for (uint32_t i = size_class(classes, least); i < classes->count; i++)
       if (classes->at[i].size % alignment == 0) return PSMalloc(handle, classes->at[i].size);
-  return alloc_slow(worker, size, alignment);
+  return alloc_in(worker, size, alignment);
 }
 
 /* ---- Blocks and their addresses ---- */
@@ -187,27 +189,45 @@ size_t PSMusableSize(PSMHandle handle, const void *block) {
   return (size_t)size;
 }
 
-static PSM_NOINLINE void free_slow(struct worker *worker, void *block, uint64_t offset) {
+static PSM_RARELY void free_shared(const struct worker *worker, void *block,
+                                   struct block_place at) {
+  int result = psm_cache_free_shared(worker, &at);
+  if (unlikely(result != PSM_OK)) (void)fail_block(result, worker->segment, block);
+}
+
+static int free_in(const struct worker *worker, const void *block) {
   struct segment *s = worker->segment;
-  int result = offset < s->data_size ? psm_large_free(worker, offset) : PSM_E_POINTER;
-  if (result != PSM_OK) (void)fail_block(result, s, block);
+  uint64_t offset = (uint64_t)((uintptr_t)block - (uintptr_t)s->base) - s->data;
+  if (offset >= s->data_size) return PSM_E_POINTER;
+  uint32_t word = at_load_acquire(&s->table[offset >> s->shift]);
+  if (unit_kind(word) != UNIT_SLAB) return psm_large_free(worker, offset);
+  struct block_place at;
+  if (!block_place(s, offset, word, &at)) return PSM_E_POINTER;
+  return cache_free_owned(worker, &at) ? PSM_OK : psm_cache_free_shared(worker, &at);
+}
+
+static PSM_RARELY void free_slow(PSMHandle handle, void *block) {
+  if (handle == NULL || block == NULL) return;
+  const struct worker *worker = psm_worker(handle);
+  int result = worker != NULL ? free_in(worker, block) : PSM_OK;
+  if (result != PSM_OK) (void)fail_block(result, worker->segment, block);
 }
 
 void PSMfree(PSMHandle handle, void *block) {
-  if (unlikely(handle == NULL || block == NULL)) return;
-  struct worker *worker = psm_worker(handle);
-  if (unlikely(worker == NULL)) return;
-  struct segment *s = worker->segment;
-  uint64_t offset = (uint64_t)((uintptr_t)block - (uintptr_t)s->base) - s->data;
-  if (likely(offset < s->data_size)) {
-    uint32_t word = at_load_acquire(&s->table[offset >> s->shift]);
-    if (likely(unit_kind(word) == UNIT_SLAB)) {
-      int result = cache_free(worker, offset, word);
-      if (unlikely(result != PSM_OK)) (void)fail_block(result, s, block);
-      return;
+  const struct thread *t = &psm_thread;
+  if (thread_ready(t, handle)) {
+    const struct segment *s = t->worker.segment;
+    uint64_t offset = (uint64_t)((uintptr_t)block - (uintptr_t)handle) - s->data;
+    if (likely(offset < s->data_size)) {
+      uint32_t word = at_load_acquire(&s->table[offset >> s->shift]);
+      struct block_place at;
+      if (likely(unit_kind(word) == UNIT_SLAB) && block_place(s, offset, word, &at)) {
+        if (!cache_free_owned(&t->worker, &at)) free_shared(&t->worker, block, at);
+        return;
+      }
     }
   }
-  free_slow(worker, block, offset);
+  free_slow(handle, block);
 }
 
 static bool fits_in_place(const struct segment *s, uint64_t has, uint64_t wants) {
@@ -265,7 +285,7 @@ int PSMallocTo(PSMHandle handle, size_t size, void **where) {
   if (size > s->classes->small_max)
     result = psm_large_alloc(worker, size, 1, place, &offset);
   else
-    result = with_cache(worker, s->classes->of_step[size_step(size != 0 ? size : 1)], place, NULL);
+    result = with_cache(worker, size_class(s->classes, size), place, NULL);
   if (result != PSM_OK) (void)fail_null(result, s, size);
   return result;
 }

@@ -45,13 +45,31 @@ static void retire(const struct worker *worker, uint32_t unit, uint32_t class) {
   if (!worker->locked) psm_span_unlock(worker->segment);
 }
 
-void psm_group_grown(const struct worker *worker, uint32_t class, uint64_t id, uint64_t before) {
+/* This free was the one that made its group worth offering, or full. If the
+ * group is owned, its owner will see to that when it gives it up. */
+static void group_grown(const struct worker *worker, const struct block_place *at, bool full) {
   struct segment *s = worker->segment;
-  if (at_load_ordered(&group_of(s, id)->owner) != 0) return;
-  uint32_t blocks = group_blocks(&s->classes->at[class], group_index(id));
+  const struct group_shm *group = &slab_at(s, at->unit)->groups[at->index / PSM_GROUP];
+  if (at_load_ordered(&group->owner) != 0) return;
+  psm_hint_set(s, at->class, at->unit);
+  if (full) retire(worker, at->unit, at->class);
+}
+
+int psm_cache_free_shared(const struct worker *worker, const struct block_place *at) {
+  struct segment *s = worker->segment;
+  uint32_t index = at->index / PSM_GROUP;
+  struct group_shm *group = &slab_at(s, at->unit)->groups[index];
+  uint64_t bit = UINT64_C(1) << at->index % PSM_GROUP;
+  if (at_load(&group->owner) != 0 &&
+      psm_block_cached(s, at->class, group_id(at->unit, index), bit))
+    return PSM_E_DOUBLE_FREE;
+  uint64_t before = at_or(&group->free, bit);
+  if (unlikely((before & bit) != 0)) return PSM_E_DOUBLE_FREE;
+  uint32_t blocks = group_blocks(&s->classes->at[at->class], index);
   uint32_t count = bit_count(before) + 1;
-  if (count == offer_threshold(blocks)) psm_hint_set(s, class, group_unit(id));
-  if (count == blocks) retire(worker, group_unit(id), class);
+  if (count == offer_threshold(blocks) || count == blocks)
+    group_grown(worker, at, count == blocks);
+  return PSM_OK;
 }
 
 static void let_go(const struct worker *worker, uint32_t class, uint64_t id) {
@@ -117,7 +135,9 @@ static bool claim_in_slab(const struct worker *worker, uint32_t class, uint32_t 
 
 static bool refill_offered(const struct worker *worker, uint32_t class) {
   struct segment *s = worker->segment;
-  uint32_t unit = worker->cache->slots[class].spare;
+  const struct slot_shm *slot = &worker->cache->slots[class];
+  /* The last slab again, if it has more groups than the one that was used. */
+  uint32_t unit = slot->spare + (s->classes->at[class].groups == 1);
   for (uint32_t tries = 0; tries < s->geometry.units; tries++) {
     unit = psm_hint_next(s, class, unit < s->geometry.units ? unit : 0);
     if (unit == NO_UNIT) return false;

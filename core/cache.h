@@ -20,13 +20,12 @@ void psm_cache_release(struct segment *s, uint32_t index);
  */
 int psm_cache_refill(struct worker *worker, uint32_t class);
 
-/** A block of a class, from the slot; NULL if the slot is empty. */
-PSM_INLINE void *cache_take(const struct worker *worker, uint32_t class) {
-  struct slot_shm *slot = &worker->cache->slots[class];
+/** A block from a slot; NULL if the slot is empty. */
+PSM_INLINE void *slot_take(struct slot_shm *slot, char *base) {
   uint64_t bits = at_load(&slot->bits);
   if (unlikely(bits == 0)) return NULL;
   at_store(&slot->bits, bits & (bits - 1));
-  return worker->segment->base + slot->first + (uint64_t)bit_first(bits) * slot->size;
+  return base + slot->first + (uint64_t)bit_first(bits) * slot->size;
 }
 
 /** Allocate and publish a small block.
@@ -34,10 +33,6 @@ PSM_INLINE void *cache_take(const struct worker *worker, uint32_t class) {
  *  Returns  PSM_OK, PSM_E_NOMEM or PSM_E_NOSPACE, quietly.
  */
 int psm_cache_publish(struct worker *worker, uint32_t class, _Atomic uint64_t *where);
-
-/** What is left to do when a free was the one that made a group worth
- *  offering, or its slab empty. */
-void psm_group_grown(const struct worker *worker, uint32_t class, uint64_t id, uint64_t before);
 
 /** Which block of its group an address is; false if it begins none. */
 struct block_place {
@@ -55,34 +50,26 @@ PSM_INLINE bool block_place(const struct segment *s, uint64_t offset, uint32_t w
   return likely(place->index * c->size == inside && place->index < c->blocks);
 }
 
-/** Free a small block: `offset` from unit 0, `word` its unit's.
+/** Free a small block whose group this worker does not own.
  *
- *  Returns  PSM_OK, PSM_E_POINTER or PSM_E_DOUBLE_FREE, quietly.
+ *  Returns  PSM_OK or PSM_E_DOUBLE_FREE, quietly.
  */
-PSM_INLINE int cache_free(const struct worker *worker, uint64_t offset, uint32_t word) {
-  struct segment *s = worker->segment;
-  struct block_place at;
-  if (!block_place(s, offset, word, &at)) return PSM_E_POINTER;
-  struct group_shm *group = &slab_at(s, at.unit)->groups[at.index / PSM_GROUP];
-  uint64_t bit = UINT64_C(1) << at.index % PSM_GROUP;
-  uint32_t owner = at_load(&group->owner);
-  if (owner == worker->id) {
-    struct slot_shm *slot = &worker->cache->slots[at.class];
-    uint64_t bits = at_load(&slot->bits);
-    if (unlikely(((bits | at_load(&group->free)) & bit) != 0)) return PSM_E_DOUBLE_FREE;
-    at_store(&slot->bits, bits | bit);
-    return PSM_OK;
-  }
-  uint64_t id = group_id(at.unit, at.index / PSM_GROUP);
-  if (owner != 0 && psm_block_cached(s, at.class, id, bit)) return PSM_E_DOUBLE_FREE;
-  uint64_t before = at_or(&group->free, bit);
-  if (unlikely((before & bit) != 0)) return PSM_E_DOUBLE_FREE;
-  const struct psm_class *c = &s->classes->at[at.class];
-  uint32_t blocks = group_blocks(c, at.index / PSM_GROUP);
-  uint32_t count = bit_count(before) + 1;
-  if (count == offer_threshold(blocks) || count == blocks)
-    psm_group_grown(worker, at.class, id, before);
-  return PSM_OK;
+int psm_cache_free_shared(const struct worker *worker, const struct block_place *at);
+
+/** Free a small block whose group this worker owns, with one plain store.
+ *
+ *  Returns  false, and nothing has changed, if it does not own it or the block
+ *           is free.
+ */
+PSM_INLINE bool cache_free_owned(const struct worker *worker, const struct block_place *at) {
+  struct group_shm *group = &slab_at(worker->segment, at->unit)->groups[at->index / PSM_GROUP];
+  if (at_load(&group->owner) != worker->id) return false;
+  uint64_t bit = UINT64_C(1) << at->index % PSM_GROUP;
+  struct slot_shm *slot = &worker->cache->slots[at->class];
+  uint64_t bits = at_load(&slot->bits);
+  if (unlikely(((bits | at_load(&group->free)) & bit) != 0)) return false;
+  at_store(&slot->bits, bits | bit);
+  return true;
 }
 
 #endif

@@ -1,9 +1,9 @@
 /* Size to class and back. A class is a block size of which a slab, one unit,
  * holds a whole number with as little left over as possible.
  *
- * Sizes go to a *step* first: 16 bytes wide up to 128, then eight steps for
- * each doubling. Each step belongs to one class whose blocks are no smaller.
- * The tables are private to the process and depend on the unit only.
+ * Candidates are 16 bytes apart up to 128, then eight for each doubling; each
+ * grows to the largest size of which as many fit into a unit. The tables are
+ * private to the process and depend on the unit only.
  */
 #ifndef PSM_CLASSES_H
 #define PSM_CLASSES_H
@@ -11,10 +11,11 @@
 #include "compiler.h"
 
 enum {
-  PSM_STEPS = 72,   /* 16 bytes to 32 KiB */
+  PSM_CLASSES = 72, /* at most: one for each step from 16 bytes to 32 KiB */
   PSM_GROUP = 64,   /* blocks of a group: the bits of a word */
   PSM_GROUPS = 64,  /* groups of a slab at most: 64 KiB of 16-byte blocks */
-  PSM_ALIGN = 16
+  PSM_ALIGN = 16,
+  PSM_SMALL = 32 * 1024 /* bytes of the largest small block there can be */
 };
 
 struct psm_class {
@@ -27,19 +28,16 @@ struct psm_class {
 struct psm_classes {
   uint32_t count;
   uint32_t small_max;         /* bytes of the largest small block */
-  uint8_t of_step[PSM_STEPS];
-  struct psm_class at[PSM_STEPS];
+  uint8_t of_16[PSM_SMALL / 16 + 1]; /* class by size in 16 bytes, rounded up */
+  struct psm_class at[PSM_CLASSES];
 };
 
 /** The tables for units of 2^`shift` bytes: 12, 14 or 16. */
 const struct psm_classes *psm_classes_for(uint32_t shift);
 
-/** The step of a size from 1 to 32 KiB. */
-PSM_INLINE uint32_t size_step(uint64_t size) {
-  uint64_t last = size - 1;
-  if (last < 128) return (uint32_t)(last >> 4);
-  uint32_t top = bit_last(last);
-  return (top - 6) * 8 + (uint32_t)((last >> (top - 3)) & 7);
+/** The class of a size of at most `small_max`. */
+PSM_INLINE uint32_t size_class(const struct psm_classes *classes, uint64_t size) {
+  return classes->of_16[(size + 15) / 16];
 }
 
 /* Which block of its slab an offset below 64 KiB lies in. Exact: the product

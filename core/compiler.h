@@ -14,7 +14,7 @@
 
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
-#define PSM_NOINLINE __attribute__((noinline, cold))
+#define PSM_RARELY __attribute__((noinline))
 #define PSM_INLINE static inline __attribute__((always_inline))
 #define PSM_PRINTF(f, a) __attribute__((format(printf, f, a)))
 

@@ -154,23 +154,33 @@ static void worker_equip(struct worker *worker) {
   worker->id = cache + 1;
 }
 
+/* All caches may be taken now and not later: try again each time. */
+static void binding_equip(struct binding *binding) {
+  if (binding == NULL || binding->worker.cache != NULL) return;
+  worker_equip(&binding->worker);
+}
+
+static struct binding *binding_new(struct segment *s) {
+  struct binding *binding = malloc(sizeof *binding);
+  if (binding == NULL) return NULL;
+  binding->worker = (struct worker){s, NULL, NO_CACHE_ID, false};
+  binding->serial = s->serial;
+  binding->next = psm_thread.bindings;
+  psm_thread.bindings = binding;
+  os_run_once(&watch_once, watch_prepare);
+  os_thread_watch(&psm_thread);
+  return binding;
+}
+
 static struct worker *bind(struct segment *s, PSMHandle handle) {
   struct thread *t = &psm_thread;
   struct binding *binding = binding_find(s->serial);
-  t->handle = handle;
+  if (binding == NULL) binding = binding_new(s);
+  binding_equip(binding);
+  t->worker = binding != NULL ? binding->worker : (struct worker){s, NULL, NO_CACHE_ID, false};
+  t->handle = t->worker.cache != NULL ? handle : NULL;
   t->epoch = at_load(&psm_epoch);
-  if (binding != NULL) {
-    t->worker = binding->worker;
-    return &t->worker;
-  }
-  t->worker = (struct worker){s, NULL, NO_CACHE_ID, false};
-  binding = malloc(sizeof *binding);
-  if (binding == NULL) return &t->worker;
-  worker_equip(&t->worker);
-  *binding = (struct binding){t->worker, s->serial, t->bindings};
-  t->bindings = binding;
-  os_run_once(&watch_once, watch_prepare);
-  os_thread_watch(t);
+  t->classes = s->classes;
   return &t->worker;
 }
 
@@ -190,14 +200,4 @@ struct worker *psm_worker_find(PSMHandle handle) {
     worker = bind(s, handle);
   os_mutex_unlock(&list_mutex);
   return worker;
-}
-
-void psm_worker_equip(struct worker *worker) {
-  os_mutex_lock(&list_mutex);
-  struct binding *binding = binding_find(worker->segment->serial);
-  if (binding != NULL) {
-    worker_equip(worker);
-    binding->worker = *worker;
-  }
-  os_mutex_unlock(&list_mutex);
 }

@@ -8,8 +8,9 @@ struct binding;
 
 /* The segment that this thread used last. */
 struct thread {
-  PSMHandle handle;
+  PSMHandle handle;      /* NULL unless the worker has a cache */
   uint64_t epoch;
+  const struct psm_classes *classes;
   struct worker worker;
   struct binding *bindings;
 };
@@ -25,14 +26,13 @@ extern _Atomic uint64_t psm_epoch;
  */
 struct worker *psm_worker_find(PSMHandle handle);
 
-PSM_INLINE struct worker *psm_worker(PSMHandle handle) {
-  struct thread *t = &psm_thread;
-  if (likely(t->handle == handle && t->epoch == at_load(&psm_epoch))) return &t->worker;
-  return psm_worker_find(handle);
+PSM_INLINE bool thread_ready(const struct thread *t, PSMHandle handle) {
+  return likely(t->handle == handle && t->epoch == at_load(&psm_epoch));
 }
 
-/** Try once more to get a cache for a worker without one. */
-void psm_worker_equip(struct worker *worker);
+PSM_INLINE struct worker *psm_worker(PSMHandle handle) {
+  return thread_ready(&psm_thread, handle) ? &psm_thread.worker : psm_worker_find(handle);
+}
 
 /** The open segment of a handle; NULL with the thread's error set. */
 struct segment *psm_segment_find(PSMHandle handle);

@@ -50,6 +50,12 @@ static uint32_t hint_find(const struct segment *s, uint32_t class, int level, ui
 }
 
 uint32_t psm_hint_next(struct segment *s, uint32_t class, uint32_t unit) {
+  uint32_t word = unit / 64;
+  uint64_t named = at_load(hint_word(s, 1, class, word / 64)) >> word % 64 & 1;
+  if (named != 0) {
+    uint64_t bits = at_load(hint_word(s, 0, class, word)) & ~UINT64_C(0) << unit % 64;
+    if (bits != 0) return word * 64 + bit_first(bits);
+  }
   uint32_t found = hint_find(s, class, 0, unit);
   if (found >= s->geometry.units && unit > 0) found = hint_find(s, class, 0, 0);
   return found < s->geometry.units ? found : NO_UNIT;

@@ -52,7 +52,9 @@ class Suite:
             self.fail("no results")
             return
         for case in xml.parse(path).getroot().iter("testcase"):
-            name = ".".join(filter(None, (case.get("classname"), case.get("name"))))
+            name = case.get("name", "")
+            if case.get("classname", name) != name:
+                name = f"{case.get('classname')}.{name}"
             skip = case.find("skipped")
             if case.find("failure") is not None or case.find("error") is not None:
                 self.fail(name)

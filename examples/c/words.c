@@ -412,15 +412,19 @@ static void play_check(const char *name, const char *path) {
   struct job job = join(name);
   struct table *table = job.table;
   struct counts counts[WORDS_ROWS] = {{0}};
-  uint64_t blocks = 1, broken = 0;
+  uint64_t blocks = 1, bytes = sizeof(struct table), broken = 0;
   FILE *index = path ? fopen(path, "wb") : NULL;
   if (path && !index) die(path, strerror(errno));
 
   lock(&job);
   for (uint32_t i = 0; i < WORDS_BUCKETS; i++) {
     for (struct word *word = table->buckets[i]; word; word = word->next) {
-      broken += !tally(&job, i, word, counts);
+      if (!tally(&job, i, word, counts)) {
+        broken++;
+        break; /* its pointers are not to be followed */
+      }
       blocks += 2;
+      bytes += word_bytes(word->length) + list_bytes(word->list->capacity);
       if (index) write_word(index, word);
     }
   }
@@ -437,9 +441,11 @@ static void play_check(const char *name, const char *path) {
 
   PSMStat stat;
   must("cannot take stock", PSMstat(job.segment, &stat));
-  printf(", \"broken\": %" PRIu64 ", \"table_blocks\": %" PRIu64 ", \"blocks\": %" PRIu64
-         ", \"used\": %" PRIu64 ", \"members\": %" PRIu32 ", \"check\": %d}\n",
-         broken, blocks, stat.blocks, stat.used, stat.members, PSMcheck(job.segment));
+  printf(", \"broken\": %" PRIu64 ", \"table_blocks\": %" PRIu64 ", \"table_bytes\": %" PRIu64,
+         broken, blocks, bytes);
+  printf(", \"blocks\": %" PRIu64 ", \"used\": %" PRIu64 ", \"members\": %" PRIu32
+         ", \"check\": %d}\n",
+         stat.blocks, stat.used, stat.members, PSMcheck(job.segment));
   if (index && fclose(index) != 0) die(path, strerror(errno));
   PSMdeinit(job.segment);
 }

@@ -12,7 +12,7 @@ import os
 import re
 import sys
 import time
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import psm
@@ -46,7 +46,7 @@ def say(event, **values):
     print(json.dumps({"event": event, **values}), flush=True)
 
 
-@lru_cache(maxsize=None)
+@cache
 def hash_of(text):
     """FNV-1a"""
     value = 2166136261

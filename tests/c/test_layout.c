@@ -87,7 +87,7 @@ CASE(classes_waste_little)
     const struct psm_classes *classes = psm_classes_for(shift);
     CHECK_EQ(classes->at[classes->count - 1].size, classes->small_max);
     for (uint32_t size = 1; size <= classes->small_max; size++) {
-      const struct psm_class *class = &classes->at[classes->of_step[size_step(size)]];
+      const struct psm_class *class = &classes->at[size_class(classes, size)];
       CHECK(class->size >= size);
       CHECK(class->size < size + size * 5 / 8 + 16);
     }

@@ -12,6 +12,7 @@ from typing import Any, Callable
 import pytest
 
 import psm
+from conftest import file_of
 from psm import _psm, errors
 
 
@@ -155,13 +156,22 @@ def test_wrong_file_type(tmp_path: Path) -> None:
         psm.open("/dev/null", "1MiB")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may open every file")
-def test_access_denied(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    path.write_bytes(b"")
+def test_access_denied(segment: Any) -> None:
+    path = file_of(segment.name)
     path.chmod(0)
-    with pytest.raises(psm.AccessDenied):
-        psm.open(path, "1MiB")
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            segment.close()
+            if os.geteuid() == 0:
+                os.seteuid(65534)  # root may open every file
+            psm.open(segment.name, "4MiB")
+        except psm.AccessDenied as error:
+            status = 0 if path.name in str(error) else 2
+        finally:
+            os._exit(status)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_out_of_memory(segment: Any) -> None:
