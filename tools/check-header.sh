@@ -4,25 +4,25 @@
 # usage: check-header.sh [PYTHON]   (an interpreter that has cffi)
 set -eu
 tools=$(cd "$(dirname "$0")" && pwd)
-include=$tools/../include
+include=$(cd "$tools/../include" && pwd)
 python=${1:-$tools/../.venv/bin/python}
 [ -x "$python" ] || python=python3
 export PYTHONDONTWRITEBYTECODE=1
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-strict="-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror -fsyntax-only -I$include"
+strict="-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror -fsyntax-only"
 printf '#include "psm.h"\nint main(void) { return PSM_OK; }\n' >"$work/alone.c"
 printf '#include "psm.h"\n#include "psm.h"\nint main() { return PSM_OK; }\n' >"$work/alone.cpp"
 # shellcheck disable=SC2086
 for pair in gcc:g++ clang:clang++; do
   c=${pair%:*} cxx=${pair#*:}
   if command -v "$c" >/dev/null; then
-    "$c" -std=c11 -Wstrict-prototypes $strict "$work/alone.c"
+    "$c" -std=c11 -Wstrict-prototypes $strict -I"$include" "$work/alone.c"
     echo "$c: C11 ok"
   fi
   if command -v "$cxx" >/dev/null; then
-    "$cxx" -std=c++17 $strict "$work/alone.cpp"
+    "$cxx" -std=c++17 $strict -I"$include" "$work/alone.cpp"
     echo "$cxx: C++17 ok"
   fi
 done
@@ -46,6 +46,6 @@ if command -v swig >/dev/null; then
     printf '%%module psm\n%%{\n#include "psm.h"\n%%}\n%%include <stdint.i>\n'
     printf '%%include "fenced.h"\n'
   } >"$work/psm.i"
-  (cd "$work" && swig -python -o psm_wrap.c psm.i)
+  (cd "$work" && swig -python -I"$work" -o psm_wrap.c psm.i)
   echo "swig: ok"
 fi

@@ -20,6 +20,6 @@ if [ "${1:-}" = --check ]; then
   mode="--dry-run -Werror -ferror-limit=1"
 fi
 # shellcheck disable=SC2086
-find core include tests bench examples bindings -name build -prune -o -type f \
+find core include tests bench examples -type f \
   \( -name '*.c' -o -name '*.h' -o -name '*.cpp' -o -name '*.hpp' \) -print0 |
   xargs -0 $tool $mode
