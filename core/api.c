@@ -24,6 +24,7 @@ int PSMopen(const char *name, const PSMOptions *options, PSMHandle *handle) {
   if (handle == NULL) return psm_fail(PSM_E_INVALID, "there is no place for the handle");
   *handle = NULL;
   if (name == NULL) return psm_fail(PSM_E_NAME, "the name is NULL: give a path or shm:NAME");
+  psm_fork_watch();
   int result = psm_segment_open(name, options != NULL ? options : &none, &s);
   if (result == PSM_OK) *handle = (PSMHandle)(void *)s->base;
   return result;

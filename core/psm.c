@@ -11,22 +11,23 @@
 #include "classes.c"          /* 2  size to class and back */
 #include "layout.c"           /*    what lies where in the file */
 
-#include "commit.c"           /* 4  memory that the file system has promised */
+#include "commit.c"           /* 3  memory that the file system has promised */
 #include "roster.c"           /*    seats and who is alive */
 #include "address.c"          /*    where a segment goes */
 
-#include "lock.c"             /* 5  a lock that survives its owner */
+#include "lock.c"             /* 4  a lock that survives its owner */
+#include "slab.c"             /*    groups, hints, what a cache gives back */
 
-#include "slab.c"             /* 6  groups, hints, what a cache gives back */
+#include "span.c"             /* 5  runs of units under the span lock */
 
-#include "span.c"             /* 7  runs of units under the span lock */
+#include "reap.c"             /* 6  give back what the dead held */
 
-#include "cache.c"            /* 8  a thread's claimed blocks */
+#include "cache.c"            /* 7  a thread's claimed blocks */
 #include "large.c"            /*    blocks of whole units */
-#include "process.c"          /*    what only this process knows */
 
-#include "reap.c"             /* 9  give back what the dead held */
-#include "segment.c"          /*    create, join, leave */
+#include "process.c"          /* 8  what only this process knows */
+
+#include "segment.c"          /* 9  create, join, leave */
 #include "fork.c"             /*    a child is a member */
 #include "check.c"            /*    count, walk, check */
 

@@ -11,7 +11,6 @@
 
 #include "address.h"
 #include "commit.h"
-#include "fork.h"
 #include "process.h"
 #include "reap.h"
 #include "roster.h"
@@ -360,7 +359,6 @@ int psm_segment_open(const char *name, const PSMOptions *options, struct segment
   if (result == PSM_OK) result = os_path_resolve(name, o->path);
   if (result == PSM_OK) {
     psm_opening_lock();
-    psm_fork_watch();
     result = file_open_locked(o);
     if (result == PSM_OK) result = open_locked(o, segment);
     psm_opening_unlock();
