@@ -45,9 +45,7 @@ static void *map(size_t bytes, int sharing) {
   return memory;
 }
 
-void *pages(size_t bytes) {
-  return map(bytes, MAP_PRIVATE);
-}
+void *pages(size_t bytes) { return map(bytes, MAP_PRIVATE); }
 
 uint64_t faults_so_far(void) {
   struct rusage usage;
@@ -111,13 +109,9 @@ void crew_create(const Options *options) {
   pthread_barrierattr_destroy(&attributes);
 }
 
-void crew_wait(void) {
-  pthread_barrier_wait(&crew->barrier);
-}
+void crew_wait(void) { pthread_barrier_wait(&crew->barrier); }
 
-Ring *crew_ring(void) {
-  return &crew->ring;
-}
+Ring *crew_ring(void) { return &crew->ring; }
 
 static void *member_run(void *argument) {
   const Member *member = argument;

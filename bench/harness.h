@@ -42,9 +42,7 @@ static inline uint64_t clock_of(clockid_t clock) {
   return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-static inline uint64_t clock_ns(void) {
-  return clock_of(CLOCK_MONOTONIC);
-}
+static inline uint64_t clock_ns(void) { return clock_of(CLOCK_MONOTONIC); }
 
 /* One member's measurement. Every workload runs until its time is over, not a
  * number of operations: so all members run for the whole of it, and a slow

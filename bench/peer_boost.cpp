@@ -9,13 +9,9 @@ using boost::interprocess::managed_shared_memory;
 
 static managed_shared_memory *segment;
 
-static inline void *peer_alloc(size_t size) {
-  return segment->allocate(size, std::nothrow);
-}
+static inline void *peer_alloc(size_t size) { return segment->allocate(size, std::nothrow); }
 
-static inline void peer_free(void *block) {
-  segment->deallocate(block);
-}
+static inline void peer_free(void *block) { segment->deallocate(block); }
 
 static inline uint64_t peer_give(void *block) {
   return static_cast<uint64_t>(segment->get_handle_from_address(block));
@@ -39,9 +35,7 @@ static void peer_close() {
   segment = nullptr;
 }
 
-static const char *peer_version() {
-  return BOOST_LIB_VERSION;
-}
+static const char *peer_version() { return BOOST_LIB_VERSION; }
 
 static const Peer peer = {"boost", peer_version, 1, peer_open, peer_close};
 

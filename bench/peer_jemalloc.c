@@ -5,13 +5,9 @@
 #include <jemalloc/jemalloc.h>
 #include <stdlib.h>
 
-static inline void *peer_alloc(size_t size) {
-  return malloc(size);
-}
+static inline void *peer_alloc(size_t size) { return malloc(size); }
 
-static inline void peer_free(void *block) {
-  free(block);
-}
+static inline void peer_free(void *block) { free(block); }
 
 static uint64_t allocated_so_far(void) {
   uint64_t bytes = 0;

@@ -4,13 +4,9 @@
 #include <mimalloc.h>
 #include <stdio.h>
 
-static inline void *peer_alloc(size_t size) {
-  return mi_malloc(size);
-}
+static inline void *peer_alloc(size_t size) { return mi_malloc(size); }
 
-static inline void peer_free(void *block) {
-  mi_free(block);
-}
+static inline void peer_free(void *block) { mi_free(block); }
 
 static const char *peer_version(void) {
   static char text[32];

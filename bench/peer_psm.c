@@ -7,22 +7,14 @@
 
 static PSMHandle segment;
 
-static inline void *peer_alloc(size_t size) {
-  return PSMalloc(segment, size);
-}
+static inline void *peer_alloc(size_t size) { return PSMalloc(segment, size); }
 
-static inline void peer_free(void *block) {
-  PSMfree(segment, block);
-}
+static inline void peer_free(void *block) { PSMfree(segment, block); }
 
 /* One address in every process: a pointer is handed over as it is. */
-static inline uint64_t peer_give(void *block) {
-  return (uint64_t)(uintptr_t)block;
-}
+static inline uint64_t peer_give(void *block) { return (uint64_t)(uintptr_t)block; }
 
-static inline void *peer_take(uint64_t given) {
-  return (void *)(uintptr_t)given;
-}
+static inline void *peer_take(uint64_t given) { return (void *)(uintptr_t)given; }
 
 static int peer_open(const char *name, size_t bytes) {
   char path[NAME_MAX_BYTES + 8];
@@ -33,13 +25,9 @@ static int peer_open(const char *name, size_t bytes) {
   return -1;
 }
 
-static void peer_close(void) {
-  PSMdeinit(segment);
-}
+static void peer_close(void) { PSMdeinit(segment); }
 
-static const char *peer_version(void) {
-  return PSMversion();
-}
+static const char *peer_version(void) { return PSMversion(); }
 
 static const Peer peer = {"psm", peer_version, 1, peer_open, peer_close};
 

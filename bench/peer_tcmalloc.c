@@ -3,17 +3,11 @@
 
 #include <gperftools/tcmalloc.h>
 
-static inline void *peer_alloc(size_t size) {
-  return tc_malloc(size);
-}
+static inline void *peer_alloc(size_t size) { return tc_malloc(size); }
 
-static inline void peer_free(void *block) {
-  tc_free(block);
-}
+static inline void peer_free(void *block) { tc_free(block); }
 
-static const char *peer_version(void) {
-  return tc_version(NULL, NULL, NULL);
-}
+static const char *peer_version(void) { return tc_version(NULL, NULL, NULL); }
 
 static const Peer peer = {"tcmalloc", peer_version, 0, private_open, private_close};
 

@@ -5,13 +5,9 @@
 
 #include "harness.h"
 
-static inline uint64_t peer_give(void *block) {
-  return (uint64_t)(uintptr_t)block;
-}
+static inline uint64_t peer_give(void *block) { return (uint64_t)(uintptr_t)block; }
 
-static inline void *peer_take(uint64_t given) {
-  return (void *)(uintptr_t)given;
-}
+static inline void *peer_take(uint64_t given) { return (void *)(uintptr_t)given; }
 
 static int private_open(const char *name, size_t bytes) {
   (void)name;

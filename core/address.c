@@ -60,7 +60,8 @@ static uint64_t window_search(const struct window *w, const struct neighbours *n
     uint64_t base = w->from + (slot << SLOT_SHIFT);
     uint64_t end = neighbour_end(n, base, base + size);
     if (end == 0 && os_range_free((void *)(uintptr_t)base, size)) return base;
-    uint64_t next = end > base ? (end - w->from + (UINT64_C(1) << SLOT_SHIFT) - 1) >> SLOT_SHIFT : 0;
+    uint64_t next =
+        end > base ? (end - w->from + (UINT64_C(1) << SLOT_SHIFT) - 1) >> SLOT_SHIFT : 0;
     slot = next > slot ? next : slot + 1;
   }
   return 0;

@@ -81,8 +81,9 @@ static void *fail_null(int code, const struct segment *s, uint64_t size) {
 }
 
 static int fail_block(int code, const struct segment *s, const void *block) {
-  return psm_fail(code, code == PSM_E_DOUBLE_FREE ? "the block at %p of '%.160s' is free already"
-                                                  : "no block begins at %p in '%.160s'",
+  return psm_fail(code,
+                  code == PSM_E_DOUBLE_FREE ? "the block at %p of '%.160s' is free already"
+                                            : "no block begins at %p in '%.160s'",
                   block, s->path);
 }
 
@@ -90,17 +91,17 @@ static int fail_block(int code, const struct segment *s, const void *block) {
 
 /* Do something with a cache of a class that is not empty; under the span lock
  * it is the shared one, for threads that could get none of their own. */
-static int with_cache(struct worker *worker, uint32_t class, _Atomic uint64_t *where, void **block) {
+static int with_cache(struct worker *worker, uint32_t cls, _Atomic uint64_t *where, void **block) {
   struct segment *s = worker->segment;
   struct worker shared = {s, cache_at(s, SHARED_CACHE), SHARED_CACHE + 1, true};
   struct worker *user = worker->cache != NULL ? worker : &shared;
   int result = PSM_OK;
   if (user->locked) psm_span_lock(s);
   if (where != NULL) {
-    result = psm_cache_publish(user, class, where);
-  } else if ((*block = slot_take(&user->cache->slots[class], s->base)) == NULL) {
-    result = psm_cache_refill(user, class);
-    if (result == PSM_OK) *block = slot_take(&user->cache->slots[class], s->base);
+    result = psm_cache_publish(user, cls, where);
+  } else if ((*block = slot_take(&user->cache->slots[cls], s->base)) == NULL) {
+    result = psm_cache_refill(user, cls);
+    if (result == PSM_OK) *block = slot_take(&user->cache->slots[cls], s->base);
   }
   if (user->locked) psm_span_unlock(s);
   return result;
@@ -175,8 +176,8 @@ static int block_size(struct segment *s, const void *block, uint64_t *size) {
   if (unit_kind(word) != UNIT_SLAB) return psm_large_size(s, offset, size);
   struct block_place at;
   if (!block_place(s, offset, word, &at)) return PSM_E_POINTER;
-  if (!psm_block_used(s, at.class, at.unit, at.index)) return PSM_E_DOUBLE_FREE;
-  *size = s->classes->at[at.class].size;
+  if (!psm_block_used(s, at.cls, at.unit, at.index)) return PSM_E_DOUBLE_FREE;
+  *size = s->classes->at[at.cls].size;
   return PSM_OK;
 }
 
@@ -190,9 +191,8 @@ size_t PSMusableSize(PSMHandle handle, const void *block) {
   return (size_t)size;
 }
 
-static PSM_RARELY void free_shared(const struct worker *worker, void *block,
-                                   struct block_place at) {
-  int result = psm_cache_free_shared(worker, &at);
+static PSM_RARELY void free_rest(const struct worker *worker, void *block, struct block_place at) {
+  int result = psm_cache_free_rest(worker, &at);
   if (unlikely(result != PSM_OK)) (void)fail_block(result, worker->segment, block);
 }
 
@@ -204,7 +204,7 @@ static int free_in(const struct worker *worker, const void *block) {
   if (unit_kind(word) != UNIT_SLAB) return psm_large_free(worker, offset);
   struct block_place at;
   if (!block_place(s, offset, word, &at)) return PSM_E_POINTER;
-  return cache_free_owned(worker, &at) ? PSM_OK : psm_cache_free_shared(worker, &at);
+  return cache_free(worker, &at) ? PSM_OK : psm_cache_free_rest(worker, &at);
 }
 
 static PSM_RARELY void free_slow(PSMHandle handle, void *block) {
@@ -223,7 +223,7 @@ void PSMfree(PSMHandle handle, void *block) {
       uint32_t word = at_load_acquire(&s->table[offset >> s->shift]);
       struct block_place at;
       if (likely(unit_kind(word) == UNIT_SLAB) && block_place(s, offset, word, &at)) {
-        if (!cache_free_owned(&t->worker, &at)) free_shared(&t->worker, block, at);
+        if (unlikely(!cache_free(&t->worker, &at))) free_rest(&t->worker, block, at);
         return;
       }
     }

@@ -38,42 +38,42 @@ static struct group_shm *group_of(const struct segment *s, uint64_t id) {
   return &slab_at(s, group_unit(id))->groups[group_index(id)];
 }
 
-static void retire(const struct worker *worker, uint32_t unit, uint32_t class) {
-  if (!psm_slab_idle(worker->segment, unit, class)) return;
+static void retire(const struct worker *worker, uint32_t unit, uint32_t cls) {
+  if (!psm_slab_idle(worker->segment, unit, cls)) return;
   if (!worker->locked) psm_span_lock(worker->segment);
   psm_slab_retire(worker->segment, unit);
   if (!worker->locked) psm_span_unlock(worker->segment);
 }
 
-/* This free was the one that made its group worth offering, or full. If the
- * group is owned, its owner will see to that when it gives it up. */
-static void group_grown(const struct worker *worker, const struct block_place *at, bool full) {
+/* If the group is owned, its owner will see to it when it gives it up. */
+void psm_group_grown(const struct worker *worker, uint32_t cls, uint32_t unit, uint32_t index) {
   struct segment *s = worker->segment;
-  const struct group_shm *group = &slab_at(s, at->unit)->groups[at->index / PSM_GROUP];
+  const struct group_shm *group = &slab_at(s, unit)->groups[index];
+  uint32_t blocks = group_blocks(&s->classes->at[cls], index);
+  uint32_t count = bit_count(at_load_ordered(&group->free));
   if (at_load_ordered(&group->owner) != 0) return;
-  psm_hint_set(s, at->class, at->unit);
-  if (full) retire(worker, at->unit, at->class);
+  if (count >= offer_threshold(blocks)) psm_hint_set(s, cls, unit);
+  if (count == blocks) retire(worker, unit, cls);
 }
 
-int psm_cache_free_shared(const struct worker *worker, const struct block_place *at) {
+int psm_cache_free_rest(const struct worker *worker, const struct block_place *at) {
   struct segment *s = worker->segment;
   uint32_t index = at->index / PSM_GROUP;
   struct group_shm *group = &slab_at(s, at->unit)->groups[index];
   uint64_t bit = UINT64_C(1) << at->index % PSM_GROUP;
-  if (at_load(&group->owner) != 0 &&
-      psm_block_cached(s, at->class, group_id(at->unit, index), bit))
+  if ((psm_group_cached(s, at->cls, group_id(at->unit, index)) & bit) != 0)
     return PSM_E_DOUBLE_FREE;
   uint64_t before = at_or(&group->free, bit);
-  if (unlikely((before & bit) != 0)) return PSM_E_DOUBLE_FREE;
-  uint32_t blocks = group_blocks(&s->classes->at[at->class], index);
-  uint32_t count = bit_count(before) + 1;
-  if (count == offer_threshold(blocks) || count == blocks)
-    group_grown(worker, at, count == blocks);
+  if ((before & bit) != 0) return PSM_E_DOUBLE_FREE;
+  const struct psm_class *c = &s->classes->at[at->cls];
+  uint64_t all = before | bit;
+  if (bit_count(all) == c->offer || all == c->whole || all == c->last)
+    psm_group_grown(worker, at->cls, at->unit, index);
   return PSM_OK;
 }
 
-static void let_go(const struct worker *worker, uint32_t class, uint64_t id) {
-  if (psm_group_release(worker->segment, class, id)) retire(worker, group_unit(id), class);
+static void let_go(const struct worker *worker, uint32_t cls, uint64_t id) {
+  if (psm_group_release(worker->segment, cls, id)) retire(worker, group_unit(id), cls);
 }
 
 /* Bits go into the slot before they leave the group: in between they are in
@@ -86,41 +86,42 @@ static bool slot_fill(struct slot_shm *slot, struct group_shm *group, uint32_t b
   return true;
 }
 
-static void slot_point(struct segment *s, struct slot_shm *slot, uint32_t class, uint64_t id) {
-  uint32_t size = s->classes->at[class].size;
+static void slot_point(struct segment *s, struct slot_shm *slot, uint32_t cls, uint64_t id) {
+  uint32_t size = s->classes->at[cls].size;
   slot->first = unit_offset(s, group_unit(id)) + (uint64_t)group_index(id) * PSM_GROUP * size;
   slot->size = size;
   slot->spare = group_unit(id);
-  at_store_release(&slot->group, id);
+  uint64_t changes = at_load(&slot->group) & ~(SLOT_CHANGE - 1);
+  at_store_release(&slot->group, changes + SLOT_CHANGE + id);
 }
 
 /* Between the look at the table and the claim the slab may have been given
  * back and cut anew: once the group is owned it stays, so look again then. */
-static bool claim(const struct worker *worker, uint32_t class, uint64_t id) {
+static bool claim(const struct worker *worker, uint32_t cls, uint64_t id) {
   struct segment *s = worker->segment;
-  struct slot_shm *slot = &worker->cache->slots[class];
+  struct slot_shm *slot = &worker->cache->slots[cls];
   uint32_t nobody = 0;
-  slot_point(s, slot, class, id);
+  slot_point(s, slot, cls, id);
   if (!at_cas(&group_of(s, id)->owner, &nobody, worker->id)) return false;
   uint32_t word = at_load_acquire(&s->table[group_unit(id)]);
-  if (word != unit_word(UNIT_SLAB, class)) {
+  if (word != unit_word(UNIT_SLAB, cls)) {
     if (unit_kind(word) == UNIT_SLAB && unit_value(word) < s->classes->count &&
         group_index(id) < s->classes->at[unit_value(word)].groups)
       let_go(worker, unit_value(word), id);
     return false;
   }
-  if (slot_fill(slot, group_of(s, id), group_blocks(&s->classes->at[class], group_index(id))))
+  if (slot_fill(slot, group_of(s, id), group_blocks(&s->classes->at[cls], group_index(id))))
     return true;
-  let_go(worker, class, id);
+  let_go(worker, cls, id);
   return false;
 }
 
 /* The slab's groups, from the one after the last that was used and round. */
-static bool claim_in_slab(const struct worker *worker, uint32_t class, uint32_t unit, bool any) {
+static bool claim_in_slab(const struct worker *worker, uint32_t cls, uint32_t unit, bool any) {
   struct segment *s = worker->segment;
-  const struct psm_class *c = &s->classes->at[class];
-  if (at_load_acquire(&s->table[unit]) != unit_word(UNIT_SLAB, class)) return false;
-  uint64_t last = at_load(&worker->cache->slots[class].group);
+  const struct psm_class *c = &s->classes->at[cls];
+  if (at_load_acquire(&s->table[unit]) != unit_word(UNIT_SLAB, cls)) return false;
+  uint64_t last = slot_group(&worker->cache->slots[cls]);
   uint32_t start = last != NO_GROUP && group_unit(last) == unit ? group_index(last) + 1 : 0;
   for (uint32_t i = 0; i < c->groups; i++) {
     uint32_t index = (start + i) % c->groups;
@@ -128,88 +129,88 @@ static bool claim_in_slab(const struct worker *worker, uint32_t class, uint32_t 
     if (at_load(&group->owner) != 0) continue;
     uint32_t wanted = any ? 1 : offer_threshold(group_blocks(c, index));
     if (bit_count(at_load(&group->free)) < wanted) continue;
-    if (claim(worker, class, group_id(unit, index))) return true;
+    if (claim(worker, cls, group_id(unit, index))) return true;
   }
   return false;
 }
 
-static bool refill_offered(const struct worker *worker, uint32_t class) {
+static bool refill_offered(const struct worker *worker, uint32_t cls) {
   struct segment *s = worker->segment;
-  const struct slot_shm *slot = &worker->cache->slots[class];
+  const struct slot_shm *slot = &worker->cache->slots[cls];
   /* The last slab again, if it has more groups than the one that was used. */
-  uint32_t unit = slot->spare + (s->classes->at[class].groups == 1);
+  uint32_t unit = slot->spare + (s->classes->at[cls].groups == 1);
   for (uint32_t tries = 0; tries < s->geometry.units; tries++) {
-    unit = psm_hint_next(s, class, unit < s->geometry.units ? unit : 0);
+    unit = psm_hint_next(s, cls, unit < s->geometry.units ? unit : 0);
     if (unit == NO_UNIT) return false;
-    if (claim_in_slab(worker, class, unit, false)) return true;
-    psm_hint_clear(s, class, unit);
+    if (claim_in_slab(worker, cls, unit, false)) return true;
+    psm_hint_clear(s, cls, unit);
     unit++;
   }
   return false;
 }
 
-static bool refill_any(const struct worker *worker, uint32_t class) {
+static bool refill_any(const struct worker *worker, uint32_t cls) {
   struct segment *s = worker->segment;
-  uint32_t unit = worker->cache->slots[class].spare;
+  uint32_t unit = worker->cache->slots[cls].spare;
   for (uint32_t i = 0; i < s->geometry.units; i++, unit++) {
     if (unit >= s->geometry.units) unit = 0;
-    if (claim_in_slab(worker, class, unit, true)) return true;
+    if (claim_in_slab(worker, cls, unit, true)) return true;
   }
   return false;
 }
 
-static int refill_new(const struct worker *worker, uint32_t class) {
+static int refill_new(const struct worker *worker, uint32_t cls) {
   struct segment *s = worker->segment;
   uint32_t unit;
-  int result = psm_slab_cut(s, class, &unit);
+  int result = psm_slab_cut(s, cls, &unit);
   if (result != PSM_OK) return result;
-  struct slot_shm *slot = &worker->cache->slots[class];
+  struct slot_shm *slot = &worker->cache->slots[cls];
   uint64_t id = group_id(unit, 0);
-  slot_point(s, slot, class, id);
+  slot_point(s, slot, cls, id);
   (void)at_exchange(&group_of(s, id)->owner, worker->id);
-  (void)slot_fill(slot, group_of(s, id), group_blocks(&s->classes->at[class], 0));
-  psm_slab_open(s, unit, class);
+  (void)slot_fill(slot, group_of(s, id), group_blocks(&s->classes->at[cls], 0));
+  psm_slab_open(s, unit, cls);
   return PSM_OK;
 }
 
 /* The last resort comes in the order of its cost. */
-static int refill_scarce(const struct worker *worker, uint32_t class, int result) {
+static int refill_scarce(const struct worker *worker, uint32_t cls, int result) {
   struct segment *s = worker->segment;
-  if (refill_any(worker, class)) return PSM_OK;
+  if (refill_any(worker, cls)) return PSM_OK;
   psm_make_room(s, worker);
-  if (refill_any(worker, class)) return PSM_OK;
-  int again = refill_new(worker, class);
+  if (refill_any(worker, cls)) return PSM_OK;
+  int again = refill_new(worker, cls);
   return again == PSM_OK || result != PSM_E_NOSPACE ? again : result;
 }
 
-int psm_cache_refill(struct worker *worker, uint32_t class) {
+int psm_cache_refill(struct worker *worker, uint32_t cls) {
   struct segment *s = worker->segment;
-  struct slot_shm *slot = &worker->cache->slots[class];
-  uint64_t id = at_load(&slot->group);
-  if (psm_group_valid(s, id, class) && at_load(&group_of(s, id)->owner) == worker->id) {
-    uint32_t blocks = group_blocks(&s->classes->at[class], group_index(id));
+  struct slot_shm *slot = &worker->cache->slots[cls];
+  uint64_t id = slot_group(slot);
+  if (psm_group_valid(s, id, cls) && at_load(&group_of(s, id)->owner) == worker->id) {
+    uint32_t blocks = group_blocks(&s->classes->at[cls], group_index(id));
     if (bit_count(at_load(&group_of(s, id)->free)) >= offer_threshold(blocks) &&
         slot_fill(slot, group_of(s, id), blocks))
       return PSM_OK;
-    let_go(worker, class, id);
+    let_go(worker, cls, id);
   }
-  if (refill_offered(worker, class)) return PSM_OK;
+  if (refill_offered(worker, cls)) return PSM_OK;
   struct worker holder = *worker;
   holder.locked = true;
   if (!worker->locked) psm_span_lock(s);
-  int result = refill_new(&holder, class);
-  if (result != PSM_OK) result = refill_scarce(&holder, class, result);
+  int result = refill_new(&holder, cls);
+  if (result != PSM_OK) result = refill_scarce(&holder, cls, result);
   if (!worker->locked) psm_span_unlock(s);
   return result;
 }
 
-int psm_cache_publish(struct worker *worker, uint32_t class, _Atomic uint64_t *where) {
+int psm_cache_publish(struct worker *worker, uint32_t cls, _Atomic uint64_t *where) {
   struct segment *s = worker->segment;
   struct cache_shm *cache = worker->cache;
-  struct slot_shm *slot = &cache->slots[class];
+  struct slot_shm *slot = &cache->slots[cls];
   uint64_t bits = at_load(&slot->bits);
   if (bits == 0) {
-    int result = psm_cache_refill(worker, class);
+    int result = psm_cache_refill(worker, cls);
     if (result != PSM_OK) return result;
     bits = at_load(&slot->bits);
   }

@@ -18,7 +18,7 @@ void psm_cache_release(struct segment *s, uint32_t index);
  *  Returns  PSM_OK: the slot's bits are not 0; else PSM_E_NOMEM or
  *           PSM_E_NOSPACE, quietly.
  */
-int psm_cache_refill(struct worker *worker, uint32_t class);
+int psm_cache_refill(struct worker *worker, uint32_t cls);
 
 /** A block from a slot; NULL if the slot is empty. */
 PSM_INLINE void *slot_take(struct slot_shm *slot, char *base) {
@@ -32,43 +32,57 @@ PSM_INLINE void *slot_take(struct slot_shm *slot, char *base) {
  *
  *  Returns  PSM_OK, PSM_E_NOMEM or PSM_E_NOSPACE, quietly.
  */
-int psm_cache_publish(struct worker *worker, uint32_t class, _Atomic uint64_t *where);
+int psm_cache_publish(struct worker *worker, uint32_t cls, _Atomic uint64_t *where);
 
 /** Which block of its group an address is; false if it begins none. */
 struct block_place {
-  uint32_t unit, class;
+  uint32_t unit, cls;
   uint32_t index; /* in the slab */
 };
 PSM_INLINE bool block_place(const struct segment *s, uint64_t offset, uint32_t word,
                             struct block_place *place) {
   place->unit = (uint32_t)(offset >> s->shift);
-  place->class = unit_value(word);
-  if (unlikely(place->class >= s->classes->count)) return false;
-  const struct psm_class *c = &s->classes->at[place->class];
+  place->cls = unit_value(word);
+  if (unlikely(place->cls >= s->classes->count)) return false;
+  const struct psm_class *c = &s->classes->at[place->cls];
   uint32_t inside = (uint32_t)(offset & ((UINT64_C(1) << s->shift) - 1));
   place->index = block_index(c, inside);
   return likely(place->index * c->size == inside && place->index < c->blocks);
 }
 
-/** Free a small block whose group this worker does not own.
+/** See to a group that a free has made worth offering, or full. */
+void psm_group_grown(const struct worker *worker, uint32_t cls, uint32_t unit, uint32_t group);
+
+/** Free a small block whose group another thread owns, or refuse it.
  *
  *  Returns  PSM_OK or PSM_E_DOUBLE_FREE, quietly.
  */
-int psm_cache_free_shared(const struct worker *worker, const struct block_place *at);
+int psm_cache_free_rest(const struct worker *worker, const struct block_place *at);
 
-/** Free a small block whose group this worker owns, with one plain store.
+/** Free a small block: one plain store if this worker owns its group, one
+ *  atomic instruction if nobody does.
  *
- *  Returns  false, and nothing has changed, if it does not own it or the block
- *           is free.
+ *  Returns  false, and nothing has changed: psm_cache_free_rest knows why.
  */
-PSM_INLINE bool cache_free_owned(const struct worker *worker, const struct block_place *at) {
-  struct group_shm *group = &slab_at(worker->segment, at->unit)->groups[at->index / PSM_GROUP];
-  if (at_load(&group->owner) != worker->id) return false;
+PSM_INLINE bool cache_free(const struct worker *worker, const struct block_place *at) {
+  const struct segment *s = worker->segment;
+  struct group_shm *group = &slab_at(s, at->unit)->groups[at->index / PSM_GROUP];
   uint64_t bit = UINT64_C(1) << at->index % PSM_GROUP;
-  struct slot_shm *slot = &worker->cache->slots[at->class];
-  uint64_t bits = at_load(&slot->bits);
-  if (unlikely(((bits | at_load(&group->free)) & bit) != 0)) return false;
-  at_store(&slot->bits, bits | bit);
+  uint32_t owner = at_load(&group->owner);
+  if (owner == worker->id) {
+    struct slot_shm *slot = &worker->cache->slots[at->cls];
+    uint64_t bits = at_load(&slot->bits);
+    if (unlikely(((bits | at_load(&group->free)) & bit) != 0)) return false;
+    at_store(&slot->bits, bits | bit);
+    return true;
+  }
+  if (owner != 0) return false;
+  uint64_t before = at_or(&group->free, bit);
+  if (unlikely((before & bit) != 0)) return false;
+  const struct psm_class *c = &s->classes->at[at->cls];
+  uint64_t all = before | bit;
+  if (bit_count(all) == c->offer || all == c->whole || all == c->last)
+    psm_group_grown(worker, at->cls, at->unit, at->index / PSM_GROUP);
   return true;
 }
 

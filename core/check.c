@@ -25,37 +25,31 @@ static void leave(struct segment *s) {
 
 /* ---- Blocks ---- */
 
-static uint64_t slot_bits(const struct segment *s, uint32_t class, uint64_t id, uint32_t owner) {
-  if (owner == 0 || owner > s->geometry.caches) return 0;
-  const struct slot_shm *slot = &cache_at(s, owner - 1)->slots[class];
-  return at_load_acquire(&slot->group) == id ? at_load_acquire(&slot->bits) : 0;
-}
-
 /* Bits wander between the group and its owner's slot, both ways: what is looked
  * at before and after misses none. The free blocks of a group; `*held` are those that one thread may take. */
-static uint64_t group_free(const struct segment *s, uint32_t class, uint64_t id, uint64_t *held) {
+static uint64_t group_free(const struct segment *s, uint32_t cls, uint64_t id, uint64_t *held) {
   const struct group_shm *group = &slab_at(s, group_unit(id))->groups[group_index(id)];
   uint64_t all = at_load_ordered(&group->free);
   uint32_t owner = at_load_ordered(&group->owner);
-  all |= slot_bits(s, class, id, owner);
+  all |= psm_group_cached(s, cls, id);
   all |= at_load_ordered(&group->free);
   *held = owner != 0 ? all : 0;
-  return all & full_mask(group_blocks(&s->classes->at[class], group_index(id)));
+  return all & full_mask(group_blocks(&s->classes->at[cls], group_index(id)));
 }
 
-bool psm_block_used(const struct segment *s, uint32_t class, uint32_t unit, uint32_t index) {
+bool psm_block_used(const struct segment *s, uint32_t cls, uint32_t unit, uint32_t index) {
   uint64_t held;
-  uint64_t all = group_free(s, class, group_id(unit, index / PSM_GROUP), &held);
+  uint64_t all = group_free(s, cls, group_id(unit, index / PSM_GROUP), &held);
   return (all >> index % PSM_GROUP & 1) == 0;
 }
 
 /* ---- Count ---- */
 
-static void slab_count(const struct segment *s, uint32_t unit, uint32_t class, PSMStat *stat) {
-  const struct psm_class *c = &s->classes->at[class];
+static void slab_count(const struct segment *s, uint32_t unit, uint32_t cls, PSMStat *stat) {
+  const struct psm_class *c = &s->classes->at[cls];
   for (uint32_t i = 0; i < c->groups; i++) {
     uint64_t held;
-    uint64_t all = group_free(s, class, group_id(unit, i), &held);
+    uint64_t all = group_free(s, cls, group_id(unit, i), &held);
     uint32_t used = group_blocks(c, i) - bit_count(all);
     stat->blocks += used;
     stat->used += (uint64_t)used * c->size;
@@ -119,13 +113,13 @@ int psm_members(struct segment *s, PSMMember *members, int count) {
 
 /* ---- Walk ---- */
 
-static bool slab_next(const struct segment *s, uint32_t unit, uint32_t class, uint64_t offset,
+static bool slab_next(const struct segment *s, uint32_t unit, uint32_t cls, uint64_t offset,
                       PSMBlock *block) {
-  const struct psm_class *c = &s->classes->at[class];
+  const struct psm_class *c = &s->classes->at[cls];
   uint64_t start = (uint64_t)unit << s->shift;
   uint64_t inside = offset > start ? offset - start : 0;
   for (uint32_t i = (uint32_t)((inside + c->size - 1) / c->size); i < c->blocks; i++) {
-    if (!psm_block_used(s, class, unit, i)) continue;
+    if (!psm_block_used(s, cls, unit, i)) continue;
     block->address = s->base + unit_offset(s, unit) + (uint64_t)i * c->size;
     block->size = c->size;
     return true;
@@ -185,13 +179,12 @@ static int header_check(struct segment *s) {
 }
 
 /* An owner's slot names the group as long as it owns it. */
-static bool owner_sound(const struct segment *s, uint32_t class, uint64_t id) {
+static bool owner_sound(const struct segment *s, uint32_t cls, uint64_t id) {
   const struct group_shm *group = &slab_at(s, group_unit(id))->groups[group_index(id)];
   for (int look = 0; look < LOOKS; look++) {
     uint32_t owner = at_load_acquire(&group->owner);
     if (owner == 0) return true;
-    if (owner <= s->geometry.caches &&
-        at_load_acquire(&cache_at(s, owner - 1)->slots[class].group) == id &&
+    if (owner <= s->geometry.caches && slot_group(&cache_at(s, owner - 1)->slots[cls]) == id &&
         (owner - 1 == SHARED_CACHE || at_load(&s->owners[owner - 1]) != 0))
       return true;
     psm_pause();
@@ -199,27 +192,27 @@ static bool owner_sound(const struct segment *s, uint32_t class, uint64_t id) {
   return false;
 }
 
-static int slab_check(struct segment *s, uint32_t unit, uint32_t class) {
-  const struct psm_class *c = &s->classes->at[class];
+static int slab_check(struct segment *s, uint32_t unit, uint32_t cls) {
+  const struct psm_class *c = &s->classes->at[cls];
   for (uint32_t i = 0; i < c->groups; i++) {
     const struct group_shm *group = &slab_at(s, unit)->groups[i];
     if ((at_load(&group->free) & ~full_mask(group_blocks(c, i))) != 0)
       return corrupt(s, "a group has free blocks beyond its end; unit", unit);
-    if (!owner_sound(s, class, group_id(unit, i)))
+    if (!owner_sound(s, cls, group_id(unit, i)))
       return corrupt(s, "a group is owned by nobody who knows of it; unit", unit);
   }
   return PSM_OK;
 }
 
-static bool slot_sound(const struct segment *s, uint32_t class, uint32_t cache) {
-  const struct slot_shm *slot = &cache_at(s, cache)->slots[class];
+static bool slot_sound(const struct segment *s, uint32_t cls, uint32_t cache) {
+  const struct slot_shm *slot = &cache_at(s, cache)->slots[cls];
   for (int look = 0; look < LOOKS; look++) {
     uint64_t bits = at_load_acquire(&slot->bits);
-    uint64_t id = at_load_acquire(&slot->group);
+    uint64_t id = slot_group(slot);
     if (bits == 0) return true;
-    if (psm_group_valid(s, id, class)) {
+    if (psm_group_valid(s, id, cls)) {
       const struct group_shm *group = &slab_at(s, group_unit(id))->groups[group_index(id)];
-      uint64_t mask = full_mask(group_blocks(&s->classes->at[class], group_index(id)));
+      uint64_t mask = full_mask(group_blocks(&s->classes->at[cls], group_index(id)));
       if (at_load_acquire(&group->owner) == cache + 1 && (bits & ~mask) == 0) return true;
     }
     psm_pause();
@@ -232,8 +225,8 @@ static int caches_check(struct segment *s) {
     uint32_t owner = at_load(&s->owners[i]);
     if (i != SHARED_CACHE && owner == 0) continue;
     if (owner > PSM_SEATS) return corrupt(s, "a cache belongs to no seat; cache", i);
-    for (uint32_t class = 0; class < s->classes->count; class ++)
-      if (!slot_sound(s, class, i)) return corrupt(s, "a cache holds what it does not own; cache", i);
+    for (uint32_t cls = 0; cls < s->classes->count; cls++)
+      if (!slot_sound(s, cls, i)) return corrupt(s, "a cache holds what it does not own; cache", i);
   }
   return PSM_OK;
 }

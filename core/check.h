@@ -15,6 +15,6 @@ int psm_check(struct segment *s);
 int psm_members(struct segment *s, PSMMember *members, int count);
 
 /** Is a block of a slab allocated? Its bit is set nowhere then. */
-bool psm_block_used(const struct segment *s, uint32_t class, uint32_t unit, uint32_t index);
+bool psm_block_used(const struct segment *s, uint32_t cls, uint32_t unit, uint32_t index);
 
 #endif

@@ -14,11 +14,14 @@ static uint32_t candidate(uint32_t step) {
 }
 
 static void class_add(struct psm_classes *classes, uint32_t size, uint32_t unit) {
-  struct psm_class *class = &classes->at[classes->count++];
-  class->size = size;
-  class->blocks = unit / size;
-  class->groups = (class->blocks + PSM_GROUP - 1) / PSM_GROUP;
-  class->reciprocal = (uint32_t)(((UINT64_C(1) << 32) + size - 1) / size);
+  struct psm_class *cls = &classes->at[classes->count++];
+  cls->size = size;
+  cls->blocks = (uint16_t)(unit / size);
+  cls->groups = (uint8_t)((cls->blocks + PSM_GROUP - 1) / PSM_GROUP);
+  cls->whole = full_mask(group_blocks(cls, 0));
+  cls->last = full_mask(group_blocks(cls, cls->groups - 1));
+  cls->offer = (uint8_t)offer_threshold(group_blocks(cls, 0));
+  cls->reciprocal = (uint32_t)(((UINT64_C(1) << 32) + size - 1) / size);
 }
 
 static void classes_fill(struct psm_classes *classes, uint32_t shift) {
@@ -30,8 +33,8 @@ static void classes_fill(struct psm_classes *classes, uint32_t shift) {
     if (size > last) class_add(classes, size, unit);
     last = size;
   }
-  for (uint32_t class = classes->count; class-- > 0;)
-    memset(classes->of_16, (int)class, classes->at[class].size / 16 + 1);
+  for (uint32_t cls = classes->count; cls-- > 0;)
+    memset(classes->of_16, (int)cls, classes->at[cls].size / 16 + 1);
 }
 
 static void tables_fill(void) {

@@ -18,16 +18,25 @@ enum {
   PSM_SMALL = 32 * 1024 /* bytes of the largest small block there can be */
 };
 
+/* A group is offered to others once an eighth of it is free: taking groups
+ * with one or two free blocks costs more than it saves. */
+PSM_INLINE uint32_t offer_threshold(uint32_t blocks) { return (blocks + 7) / 8; }
+
+PSM_INLINE uint64_t full_mask(uint32_t blocks) { return ~UINT64_C(0) >> (PSM_GROUP - blocks); }
+
 struct psm_class {
-  uint32_t size;        /* bytes of a block, a multiple of 16 */
-  uint32_t reciprocal;  /* ceil(2^32 / size) */
-  uint32_t blocks;      /* of a slab */
-  uint32_t groups;      /* of a slab */
+  uint32_t size;       /* bytes of a block, a multiple of 16 */
+  uint32_t reciprocal; /* ceil(2^32 / size) */
+  uint16_t blocks;     /* of a slab */
+  uint8_t groups;      /* of a slab */
+  uint8_t offer;       /* free blocks at which a whole group is offered */
+  uint32_t spare;
+  uint64_t whole, last; /* all bits of a group; of a slab's last group */
 };
 
 struct psm_classes {
   uint32_t count;
-  uint32_t small_max;         /* bytes of the largest small block */
+  uint32_t small_max;                /* bytes of the largest small block */
   uint8_t of_16[PSM_SMALL / 16 + 1]; /* class by size in 16 bytes, rounded up */
   struct psm_class at[PSM_CLASSES];
 };
@@ -42,19 +51,13 @@ PSM_INLINE uint32_t size_class(const struct psm_classes *classes, uint64_t size)
 
 /* Which block of its slab an offset below 64 KiB lies in. Exact: the product
  * exceeds offset * 2^32 / size by less than 2^31, and 2^32 / size is more. */
-PSM_INLINE uint32_t block_index(const struct psm_class *class, uint32_t offset) {
-  return (uint32_t)(((uint64_t)offset * class->reciprocal) >> 32);
+PSM_INLINE uint32_t block_index(const struct psm_class *cls, uint32_t offset) {
+  return (uint32_t)(((uint64_t)offset * cls->reciprocal) >> 32);
 }
 
-PSM_INLINE uint32_t group_blocks(const struct psm_class *class, uint32_t group) {
-  uint32_t left = class->blocks - group * PSM_GROUP;
+PSM_INLINE uint32_t group_blocks(const struct psm_class *cls, uint32_t group) {
+  uint32_t left = cls->blocks - group * PSM_GROUP;
   return left < PSM_GROUP ? left : PSM_GROUP;
 }
-
-PSM_INLINE uint64_t full_mask(uint32_t blocks) { return ~UINT64_C(0) >> (PSM_GROUP - blocks); }
-
-/* A group is offered to others once an eighth of it is free: taking groups
- * with one or two free blocks costs more than it saves. */
-PSM_INLINE uint32_t offer_threshold(uint32_t blocks) { return (blocks + 7) / 8; }
 
 #endif

@@ -55,8 +55,7 @@ int psm_commit(struct segment *s, uint64_t offset, uint64_t count) {
 int psm_commit_ahead(struct segment *s, uint64_t offset, uint64_t count) {
   uint64_t ahead = s->geometry.size / 64;
   if (ahead > UINT64_C(1) << 20) ahead = UINT64_C(1) << 20;
-  if (chunk_committed(s, offset >> s->shift) || ahead <= count)
-    return psm_commit(s, offset, count);
+  if (chunk_committed(s, offset >> s->shift) || ahead <= count) return psm_commit(s, offset, count);
   uint64_t end = s->data + s->data_size;
   uint64_t more = end - offset < ahead ? end - offset : ahead;
   if (psm_commit(s, offset, more) == PSM_OK) return PSM_OK;

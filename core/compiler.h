@@ -12,10 +12,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define likely(x) __builtin_expect(!!(x), 1)
-#define unlikely(x) __builtin_expect(!!(x), 0)
-#define PSM_RARELY __attribute__((noinline))
-#define PSM_INLINE static inline __attribute__((always_inline))
+#define likely(x)        __builtin_expect(!!(x), 1)
+#define unlikely(x)      __builtin_expect(!!(x), 0)
+#define PSM_RARELY       __attribute__((noinline))
+#define PSM_INLINE       static inline __attribute__((always_inline))
 #define PSM_PRINTF(f, a) __attribute__((format(printf, f, a)))
 
 /* glibc keeps room for small libraries loaded late; others do not. */
@@ -25,17 +25,17 @@
 #define PSM_THREAD _Thread_local
 #endif
 
-#define at_load(p) atomic_load_explicit((p), memory_order_relaxed)
-#define at_load_acquire(p) atomic_load_explicit((p), memory_order_acquire)
-#define at_load_ordered(p) atomic_load_explicit((p), memory_order_seq_cst)
-#define at_store(p, v) atomic_store_explicit((p), (v), memory_order_relaxed)
+#define at_load(p)             atomic_load_explicit((p), memory_order_relaxed)
+#define at_load_acquire(p)     atomic_load_explicit((p), memory_order_acquire)
+#define at_load_ordered(p)     atomic_load_explicit((p), memory_order_seq_cst)
+#define at_store(p, v)         atomic_store_explicit((p), (v), memory_order_relaxed)
 #define at_store_release(p, v) atomic_store_explicit((p), (v), memory_order_release)
-#define at_exchange(p, v) atomic_exchange_explicit((p), (v), memory_order_seq_cst)
-#define at_or(p, v) atomic_fetch_or_explicit((p), (v), memory_order_seq_cst)
-#define at_and(p, v) atomic_fetch_and_explicit((p), (v), memory_order_seq_cst)
-#define at_add(p, v) atomic_fetch_add_explicit((p), (v), memory_order_seq_cst)
-#define at_cas(p, expected, v)                                                            \
-  atomic_compare_exchange_strong_explicit((p), (expected), (v), memory_order_seq_cst,     \
+#define at_exchange(p, v)      atomic_exchange_explicit((p), (v), memory_order_seq_cst)
+#define at_or(p, v)            atomic_fetch_or_explicit((p), (v), memory_order_seq_cst)
+#define at_and(p, v)           atomic_fetch_and_explicit((p), (v), memory_order_seq_cst)
+#define at_add(p, v)           atomic_fetch_add_explicit((p), (v), memory_order_seq_cst)
+#define at_cas(p, expected, v)                                                        \
+  atomic_compare_exchange_strong_explicit((p), (expected), (v), memory_order_seq_cst, \
                                           memory_order_seq_cst)
 
 PSM_INLINE void psm_pause(void) {

@@ -79,8 +79,7 @@ static uint64_t header_checksum(const struct header_shm *header) {
   uint64_t words[offsetof(struct header_shm, checksum) / 8];
   uint64_t sum = UINT64_C(0xcbf29ce484222325);
   memcpy(words, header, sizeof words);
-  for (size_t i = 0; i < sizeof words / 8; i++)
-    sum = (sum ^ words[i]) * UINT64_C(0x100000001b3);
+  for (size_t i = 0; i < sizeof words / 8; i++) sum = (sum ^ words[i]) * UINT64_C(0x100000001b3);
   return sum;
 }
 

@@ -40,21 +40,21 @@ enum { STATE_CREATING = 1, STATE_READY = 2 };
 enum { KEEP_FILE = 1 };
 
 struct header_shm {
-  uint64_t magic;          /* these by the creator, before anything else */
+  uint64_t magic; /* these by the creator, before anything else */
   uint32_t format;
-  uint8_t pointer_size;    /* bytes */
-  uint8_t byte_order;      /* 1 little, 2 big */
-  uint16_t header_size;    /* bytes */
-  uint64_t size;           /* bytes of the file */
-  uint64_t base;           /* address in every member */
+  uint8_t pointer_size; /* bytes */
+  uint8_t byte_order;   /* 1 little, 2 big */
+  uint16_t header_size; /* bytes */
+  uint64_t size;        /* bytes of the file */
+  uint64_t base;        /* address in every member */
   uint32_t unit_shift;
   uint32_t units;
-  uint64_t data;           /* offset of unit 0 */
-  uint64_t checksum;       /* of all before it */
-  _Atomic uint32_t state;  /* READY is the creator's last store */
-  _Atomic uint32_t keep;   /* KEEP_FILE: by any member, never taken back */
-  uint8_t user[8];         /* by the application */
-  _Atomic int32_t error;   /* PSM_E_CORRUPT, by whoever meets it first */
+  uint64_t data;          /* offset of unit 0 */
+  uint64_t checksum;      /* of all before it */
+  _Atomic uint32_t state; /* READY is the creator's last store */
+  _Atomic uint32_t keep;  /* KEEP_FILE: by any member, never taken back */
+  uint8_t user[8];        /* by the application */
+  _Atomic int32_t error;  /* PSM_E_CORRUPT, by whoever meets it first */
   uint8_t spare[180];
 };
 _Static_assert(sizeof(struct header_shm) == 256, "format");
@@ -66,20 +66,20 @@ enum { SEAT_EMPTY = 0, SEAT_RESERVED = 1, SEAT_JOINED = 2, SEAT_LEFT = 3 };
 /* By the member, whose claim to it is a kernel lock on byte `seat`; when that
  * is gone and no such process runs, by the reaper under the span lock. */
 struct seat_shm {
-  _Atomic uint32_t pid;      /* 0 in a seat reserved for a child */
-  _Atomic uint32_t start;    /* low 32 bits of the process's start time */
-  _Atomic uint32_t tenure;   /* generation << 2 | SEAT_; stored last */
-  _Atomic uint32_t pending;  /* inherits prepared and not yet executed */
+  _Atomic uint32_t pid;     /* 0 in a seat reserved for a child */
+  _Atomic uint32_t start;   /* low 32 bits of the process's start time */
+  _Atomic uint32_t tenure;  /* generation << 2 | SEAT_; stored last */
+  _Atomic uint32_t pending; /* inherits prepared and not yet executed */
 };
 _Static_assert(sizeof(struct seat_shm) == 16, "format");
 
 /* By the holder of `lock`, but for the lock itself. */
 struct spans_shm {
   _Atomic uint32_t lock;
-  _Atomic uint32_t marked;    /* 1 + the unit being cut or given back, or 0 */
-  _Atomic uint64_t to_block;  /* large PSMallocTo: offset of the block, or 0 */
-  _Atomic uint64_t to_where;  /* where it is to be published (offset) */
-  _Atomic uint64_t to_old;    /* what was there before */
+  _Atomic uint32_t marked;   /* 1 + the unit being cut or given back, or 0 */
+  _Atomic uint64_t to_block; /* large PSMallocTo: offset of the block, or 0 */
+  _Atomic uint64_t to_where; /* where it is to be published (offset) */
+  _Atomic uint64_t to_old;   /* what was there before */
   uint64_t spare[4];
   uint64_t bin_map[PSM_BINS_MAX / 64];
   uint64_t spare_too[4];
@@ -90,8 +90,8 @@ _Static_assert(sizeof(struct spans_shm) == 128, "format");
  * head means something only as the last of a free run. */
 enum { UNIT_TAIL = 0, UNIT_FREE = 1, UNIT_LARGE = 2, UNIT_SLAB = 3 };
 #define unit_word(kind, value) ((uint32_t)(value) << 2 | (uint32_t)(kind))
-#define unit_kind(word) ((word)&3u)
-#define unit_value(word) ((word) >> 2) /* length in units; a slab's class */
+#define unit_kind(word)        ((word)&3u)
+#define unit_value(word)       ((word) >> 2) /* length in units; a slab's class */
 
 /* `free` and `owner` are all there is to know about a group of blocks.
  * free:  bit set = block free; set by anyone, cleared by the owner only.
@@ -116,9 +116,10 @@ _Static_assert(sizeof(struct slab_shm) == 16, "format");
 /* What one thread has claimed of one class; by that thread, or its reaper.
  * bits != 0 only while the group's owner is this cache. A block that is in
  * `bits`, or in `free` of a group that this cache owns, is free. */
+#define SLOT_CHANGE (UINT64_C(1) << 40)
 struct slot_shm {
   _Atomic uint64_t bits;
-  _Atomic uint64_t group; /* 1 + unit * 64 + group; written before the claim */
+  _Atomic uint64_t group; /* changes << 40 | 1 + unit * 64 + group, or 0; before the claim */
   uint64_t first;         /* offset of the group's first block */
   uint32_t size;          /* bytes of a block */
   uint32_t spare;
@@ -139,10 +140,10 @@ struct geometry {
   uint64_t size, base;
   uint32_t shift, units;
   uint32_t caches, bins, chunks;
-  uint32_t slab_size, cache_size;     /* bytes of one descriptor, one cache */
-  uint32_t hint_words[3];             /* words per class and level */
+  uint32_t slab_size, cache_size; /* bytes of one descriptor, one cache */
+  uint32_t hint_words[3];         /* words per class and level */
   uint64_t roster, spans, table, committed, bin_heads, hints[3], owners;
-  uint64_t eager;                     /* end of what is committed at creation */
+  uint64_t eager; /* end of what is committed at creation */
   uint64_t slabs, cache_area, data;
   const struct psm_classes *classes;
 };

@@ -41,7 +41,9 @@ void psm_process_unlock(void) {
 
 uint64_t psm_next_serial(void) { return ++last_serial; }
 
-struct segment *psm_segment_first(void) { return segments; }
+struct segment *psm_segment_first(void) {
+  return segments;
+}
 
 void psm_segment_register(struct segment *s) {
   os_mutex_lock(&list_mutex);
@@ -95,8 +97,8 @@ struct segment *psm_segment_holding(const void *address) {
 
 struct segment *psm_segment_of_file(const struct os_identity *identity) {
   struct segment *s = segments;
-  while (s != NULL && (s->identity.device != identity->device ||
-                       s->identity.number != identity->number))
+  while (s != NULL &&
+         (s->identity.device != identity->device || s->identity.number != identity->number))
     s = s->next;
   return s;
 }

@@ -8,7 +8,7 @@ struct binding;
 
 /* The segment that this thread used last. */
 struct thread {
-  PSMHandle handle;      /* NULL unless the worker has a cache */
+  PSMHandle handle; /* NULL unless the worker has a cache */
   uint64_t epoch;
   const struct psm_classes *classes;
   struct worker worker;

@@ -2,33 +2,33 @@
 #define _GNU_SOURCE
 #define _FILE_OFFSET_BITS 64
 
-#include "status.c"           /* 0  result codes, the thread's last error */
+#include "status.c" /* 0  result codes, the thread's last error */
 
 #include "os/posix/file.c"    /* 1  files and locks on their bytes */
 #include "os/posix/memory.c"  /*    mappings at an address */
 #include "os/posix/process.c" /*    processes, threads, waiting */
 
-#include "classes.c"          /* 2  size to class and back */
-#include "layout.c"           /*    what lies where in the file */
+#include "classes.c" /* 2  size to class and back */
+#include "layout.c"  /*    what lies where in the file */
 
-#include "commit.c"           /* 3  memory that the file system has promised */
-#include "roster.c"           /*    seats and who is alive */
-#include "address.c"          /*    where a segment goes */
+#include "commit.c"  /* 3  memory that the file system has promised */
+#include "roster.c"  /*    seats and who is alive */
+#include "address.c" /*    where a segment goes */
 
-#include "lock.c"             /* 4  a lock that survives its owner */
-#include "slab.c"             /*    groups, hints, what a cache gives back */
+#include "lock.c" /* 4  a lock that survives its owner */
+#include "slab.c" /*    groups, hints, what a cache gives back */
 
-#include "span.c"             /* 5  runs of units under the span lock */
+#include "span.c" /* 5  runs of units under the span lock */
 
-#include "reap.c"             /* 6  give back what the dead held */
+#include "reap.c" /* 6  give back what the dead held */
 
-#include "cache.c"            /* 7  a thread's claimed blocks */
-#include "large.c"            /*    blocks of whole units */
+#include "cache.c" /* 7  a thread's claimed blocks */
+#include "large.c" /*    blocks of whole units */
 
-#include "process.c"          /* 8  what only this process knows */
+#include "process.c" /* 8  what only this process knows */
 
-#include "segment.c"          /* 9  create, join, leave */
-#include "fork.c"             /*    a child is a member */
-#include "check.c"            /*    count, walk, check */
+#include "segment.c" /* 9  create, join, leave */
+#include "fork.c"    /*    a child is a member */
+#include "check.c"   /*    count, walk, check */
 
-#include "api.c"              /* 10 the exported functions */
+#include "api.c" /* 10 the exported functions */

@@ -6,8 +6,8 @@
 
 /* Bytes far beyond any data, for the kernel's locks. */
 #define BYTE_CREATION (UINT64_C(1) << 62)
-#define BYTE_SEATS (BYTE_CREATION + 1)
-#define BYTE_READERS (BYTE_SEATS + PSM_SEATS)
+#define BYTE_SEATS    (BYTE_CREATION + 1)
+#define BYTE_READERS  (BYTE_SEATS + PSM_SEATS)
 
 /** Take a seat, held by `file` from now on: SEAT_RESERVED, without a pid.
  *

@@ -24,9 +24,9 @@ struct opening {
   os_file file;
   struct os_identity identity;
   uint64_t file_size;
-  bool created;             /* the file is new: removed again on failure */
+  bool created; /* the file is new: removed again on failure */
   bool readonly;
-  bool adopted;             /* mapped already by another copy of the library */
+  bool adopted; /* mapped already by another copy of the library */
   struct header_shm header;
   struct geometry geometry;
 };
@@ -69,12 +69,11 @@ static enum verdict file_judge(struct opening *o) {
   size_t got = 0;
   if (o->file_size == 0) return VERDICT_CREATE;
   memset(&o->header, 0, sizeof o->header);
-  if (os_file_read(o->file, &o->header, sizeof o->header, 0, &got) != PSM_OK)
-    return VERDICT_REFUSE;
+  if (os_file_read(o->file, &o->header, sizeof o->header, 0, &got) != PSM_OK) return VERDICT_REFUSE;
   int result = psm_header_judge(&o->header, o->file_size, &o->geometry);
   psm_clear_error();
-  bool dead_creators = (result == PSM_OK || result == PSM_E_TRUNCATED) &&
-                       got == sizeof o->header && at_load(&o->header.state) != STATE_READY;
+  bool dead_creators = (result == PSM_OK || result == PSM_E_TRUNCATED) && got == sizeof o->header &&
+                       at_load(&o->header.state) != STATE_READY;
   if (dead_creators) return VERDICT_CREATE;
   if (result != PSM_OK) {
     bool exclusive = (o->options.flags & PSM_OPEN_EXCLUSIVE) != 0;
@@ -151,8 +150,7 @@ static void segment_delete(struct segment *s) {
 /* ---- Create ---- */
 
 static int size_refused(const struct opening *o, uint64_t size) {
-  if (size == 0)
-    return psm_fail(PSM_E_SIZE, "'%.180s' must be created: give its size", o->path);
+  if (size == 0) return psm_fail(PSM_E_SIZE, "'%.180s' must be created: give its size", o->path);
   return psm_fail(PSM_E_SIZE, "%llu bytes are %s for a segment: it takes %d bytes to 64 TiB",
                   (unsigned long long)size, size < PSM_SIZE_MIN ? "too few" : "too many",
                   PSM_SIZE_MIN);
@@ -258,8 +256,8 @@ static int join_fits(const struct opening *o, uint64_t size, uint64_t base) {
     return psm_fail(PSM_E_SIZE, "'%.140s' has %llu bytes, not %llu: give its size, or 0 to PSMopen",
                     o->path, (unsigned long long)size, (unsigned long long)o->options.size);
   if (o->options.address != NULL && (uintptr_t)o->options.address != base)
-    return psm_fail(PSM_E_ADDRESS, "'%.160s' lies at 0x%llx in all its members, not at %p",
-                    o->path, (unsigned long long)base, o->options.address);
+    return psm_fail(PSM_E_ADDRESS, "'%.160s' lies at 0x%llx in all its members, not at %p", o->path,
+                    (unsigned long long)base, o->options.address);
   return PSM_OK;
 }
 
@@ -275,8 +273,7 @@ static int join(struct opening *o, struct segment **segment) {
     result = seat_take(s);
   if (result != PSM_OK) {
     if (s != NULL) segment_delete(s);
-    if (!o->adopted)
-      os_unmap((void *)(uintptr_t)o->geometry.base, (size_t)o->geometry.size);
+    if (!o->adopted) os_unmap((void *)(uintptr_t)o->geometry.base, (size_t)o->geometry.size);
     return result;
   }
   if (!o->readonly) {

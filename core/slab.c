@@ -8,10 +8,10 @@
  */
 #include "slab.h"
 
-static _Atomic uint64_t *hint_word(const struct segment *s, int level, uint32_t class,
+static _Atomic uint64_t *hint_word(const struct segment *s, int level, uint32_t cls,
                                    uint32_t word) {
   const struct geometry *g = &s->geometry;
-  uint64_t index = (uint64_t)class * g->hint_words[level] + word;
+  uint64_t index = (uint64_t)cls * g->hint_words[level] + word;
   return (_Atomic uint64_t *)(void *)(s->base + g->hints[level] + index * 8);
 }
 
@@ -19,29 +19,29 @@ static void hint_raise(_Atomic uint64_t *word, uint64_t bit) {
   if ((at_load_ordered(word) & bit) == 0) (void)at_or(word, bit);
 }
 
-static void hint_raise_from(struct segment *s, uint32_t class, int level, uint32_t at) {
+static void hint_raise_from(struct segment *s, uint32_t cls, int level, uint32_t at) {
   for (; level < 3; level++, at /= 64)
-    hint_raise(hint_word(s, level, class, at / 64), UINT64_C(1) << at % 64);
+    hint_raise(hint_word(s, level, cls, at / 64), UINT64_C(1) << at % 64);
 }
 
-void psm_hint_set(struct segment *s, uint32_t class, uint32_t unit) {
-  hint_raise_from(s, class, 0, unit);
+void psm_hint_set(struct segment *s, uint32_t cls, uint32_t unit) {
+  hint_raise_from(s, cls, 0, unit);
 }
 
 /* The first bit of a level at or after `bit`; only words that the level above
  * names are read, because the others may not be committed. */
-static uint32_t hint_find(const struct segment *s, uint32_t class, int level, uint32_t bit) {
+static uint32_t hint_find(const struct segment *s, uint32_t cls, int level, uint32_t bit) {
   uint32_t words = s->geometry.hint_words[level];
   uint32_t word = bit / 64;
   uint64_t mask = ~UINT64_C(0) << bit % 64;
   while (word < words) {
     if (level < 2) {
-      uint32_t named = hint_find(s, class, level + 1, word);
+      uint32_t named = hint_find(s, cls, level + 1, word);
       if (named >= words) return NO_UNIT;
       if (named > word) mask = ~UINT64_C(0);
       word = named;
     }
-    uint64_t bits = at_load(hint_word(s, level, class, word)) & mask;
+    uint64_t bits = at_load(hint_word(s, level, cls, word)) & mask;
     if (bits != 0) return word * 64 + bit_first(bits);
     word++;
     mask = ~UINT64_C(0);
@@ -49,15 +49,15 @@ static uint32_t hint_find(const struct segment *s, uint32_t class, int level, ui
   return NO_UNIT;
 }
 
-uint32_t psm_hint_next(struct segment *s, uint32_t class, uint32_t unit) {
+uint32_t psm_hint_next(struct segment *s, uint32_t cls, uint32_t unit) {
   uint32_t word = unit / 64;
-  uint64_t named = at_load(hint_word(s, 1, class, word / 64)) >> word % 64 & 1;
+  uint64_t named = at_load(hint_word(s, 1, cls, word / 64)) >> word % 64 & 1;
   if (named != 0) {
-    uint64_t bits = at_load(hint_word(s, 0, class, word)) & ~UINT64_C(0) << unit % 64;
+    uint64_t bits = at_load(hint_word(s, 0, cls, word)) & ~UINT64_C(0) << unit % 64;
     if (bits != 0) return word * 64 + bit_first(bits);
   }
-  uint32_t found = hint_find(s, class, 0, unit);
-  if (found >= s->geometry.units && unit > 0) found = hint_find(s, class, 0, 0);
+  uint32_t found = hint_find(s, cls, 0, unit);
+  if (found >= s->geometry.units && unit > 0) found = hint_find(s, cls, 0, 0);
   return found < s->geometry.units ? found : NO_UNIT;
 }
 
@@ -66,46 +66,46 @@ static bool group_offers(const struct group_shm *group, uint32_t blocks) {
          bit_count(at_load_ordered(&group->free)) >= offer_threshold(blocks);
 }
 
-static bool slab_offers(const struct segment *s, uint32_t class, uint32_t unit) {
-  const struct psm_class *c = &s->classes->at[class];
-  if (at_load_acquire(&s->table[unit]) != unit_word(UNIT_SLAB, class)) return false;
+static bool slab_offers(const struct segment *s, uint32_t cls, uint32_t unit) {
+  const struct psm_class *c = &s->classes->at[cls];
+  if (at_load_acquire(&s->table[unit]) != unit_word(UNIT_SLAB, cls)) return false;
   for (uint32_t i = 0; i < c->groups; i++)
     if (group_offers(&slab_at(s, unit)->groups[i], group_blocks(c, i))) return true;
   return false;
 }
 
-void psm_hint_clear(struct segment *s, uint32_t class, uint32_t unit) {
+void psm_hint_clear(struct segment *s, uint32_t cls, uint32_t unit) {
   uint32_t at = unit;
   for (int level = 0; level < 3; level++, at /= 64) {
-    _Atomic uint64_t *word = hint_word(s, level, class, at / 64);
+    _Atomic uint64_t *word = hint_word(s, level, cls, at / 64);
     uint64_t bit = UINT64_C(1) << at % 64;
     uint64_t left = at_and(word, ~bit) & ~bit;
     /* What was set below meanwhile would be hidden. */
-    bool again = level == 0 ? slab_offers(s, class, unit)
-                            : at_load_ordered(hint_word(s, level - 1, class, at)) != 0;
-    if (again) hint_raise_from(s, class, level, at);
+    bool again = level == 0 ? slab_offers(s, cls, unit)
+                            : at_load_ordered(hint_word(s, level - 1, cls, at)) != 0;
+    if (again) hint_raise_from(s, cls, level, at);
     if (again || left != 0) return;
   }
 }
 
-bool psm_group_valid(const struct segment *s, uint64_t id, uint32_t class) {
+bool psm_group_valid(const struct segment *s, uint64_t id, uint32_t cls) {
   if (id == NO_GROUP || (id - 1) / PSM_GROUPS >= s->geometry.units) return false;
-  if (group_index(id) >= s->classes->at[class].groups) return false;
-  return at_load_acquire(&s->table[group_unit(id)]) == unit_word(UNIT_SLAB, class);
+  if (group_index(id) >= s->classes->at[cls].groups) return false;
+  return at_load_acquire(&s->table[group_unit(id)]) == unit_word(UNIT_SLAB, cls);
 }
 
-bool psm_group_release(struct segment *s, uint32_t class, uint64_t id) {
+bool psm_group_release(struct segment *s, uint32_t cls, uint64_t id) {
   uint32_t unit = group_unit(id);
-  uint32_t blocks = group_blocks(&s->classes->at[class], group_index(id));
+  uint32_t blocks = group_blocks(&s->classes->at[cls], group_index(id));
   struct group_shm *group = &slab_at(s, unit)->groups[group_index(id)];
   (void)at_exchange(&group->owner, 0);
   uint32_t count = bit_count(at_load_ordered(&group->free));
-  if (count >= offer_threshold(blocks)) psm_hint_set(s, class, unit);
+  if (count >= offer_threshold(blocks)) psm_hint_set(s, cls, unit);
   return count == blocks;
 }
 
-bool psm_slab_idle(const struct segment *s, uint32_t unit, uint32_t class) {
-  const struct psm_class *c = &s->classes->at[class];
+bool psm_slab_idle(const struct segment *s, uint32_t unit, uint32_t cls) {
+  const struct psm_class *c = &s->classes->at[cls];
   for (uint32_t i = 0; i < c->groups; i++) {
     const struct group_shm *group = &slab_at(s, unit)->groups[i];
     if (at_load_ordered(&group->owner) != 0) return false;
@@ -114,8 +114,8 @@ bool psm_slab_idle(const struct segment *s, uint32_t unit, uint32_t class) {
   return true;
 }
 
-bool psm_slab_mark(struct segment *s, uint32_t unit, uint32_t class) {
-  const struct psm_class *c = &s->classes->at[class];
+bool psm_slab_mark(struct segment *s, uint32_t unit, uint32_t cls) {
+  const struct psm_class *c = &s->classes->at[cls];
   struct slab_shm *slab = slab_at(s, unit);
   bool all = true;
   for (uint32_t i = 0; i < c->groups && all; i++) {
@@ -123,23 +123,23 @@ bool psm_slab_mark(struct segment *s, uint32_t unit, uint32_t class) {
     all = at_cas(&slab->groups[i].owner, &nobody, OWNER_MARK) &&
           at_load_ordered(&slab->groups[i].free) == full_mask(group_blocks(c, i));
   }
-  if (!all) psm_slab_unmark(s, unit, class);
+  if (!all) psm_slab_unmark(s, unit, cls);
   return all;
 }
 
-void psm_slab_unmark(struct segment *s, uint32_t unit, uint32_t class) {
-  const struct psm_class *c = &s->classes->at[class];
+void psm_slab_unmark(struct segment *s, uint32_t unit, uint32_t cls) {
+  const struct psm_class *c = &s->classes->at[cls];
   for (uint32_t i = 0; i < c->groups; i++) {
     uint32_t mark = OWNER_MARK;
     (void)at_cas(&slab_at(s, unit)->groups[i].owner, &mark, 0);
   }
-  psm_hint_set(s, class, unit);
+  psm_hint_set(s, cls, unit);
 }
 
 /* Marks come first: a straggler of the slab that was here before must find
  * every group owned until the table calls this one a slab. */
-void psm_slab_prepare(struct segment *s, uint32_t unit, uint32_t class) {
-  const struct psm_class *c = &s->classes->at[class];
+void psm_slab_prepare(struct segment *s, uint32_t unit, uint32_t cls) {
+  const struct psm_class *c = &s->classes->at[cls];
   for (uint32_t i = 0; i < c->groups; i++) {
     struct group_shm *group = &slab_at(s, unit)->groups[i];
     (void)at_exchange(&group->owner, OWNER_MARK);
@@ -163,12 +163,12 @@ static void publication_settle(struct segment *s, struct cache_shm *cache) {
       !psm_publication_kept(s, block, at_load(&cache->to_where), at_load(&cache->to_old))) {
     uint32_t unit = (uint32_t)((block - s->data) >> s->shift);
     uint32_t word = at_load(&s->table[unit]);
-    uint32_t class = unit_value(word);
-    if (unit_kind(word) == UNIT_SLAB && class < s->classes->count) {
+    uint32_t cls = unit_value(word);
+    if (unit_kind(word) == UNIT_SLAB && cls < s->classes->count) {
       uint32_t inside = (uint32_t)((block - s->data) & (unit_size(s) - 1));
-      uint32_t index = block_index(&s->classes->at[class], inside);
-      struct slot_shm *slot = &cache->slots[class];
-      if (at_load(&slot->group) == group_id(unit, index / PSM_GROUP))
+      uint32_t index = block_index(&s->classes->at[cls], inside);
+      struct slot_shm *slot = &cache->slots[cls];
+      if (slot_group(slot) == group_id(unit, index / PSM_GROUP))
         (void)at_or(&slot->bits, UINT64_C(1) << index % PSM_GROUP);
     }
   }
@@ -179,24 +179,27 @@ void psm_cache_reclaim(struct segment *s, uint32_t index,
                        void (*idle)(struct segment *, uint32_t unit)) {
   struct cache_shm *cache = cache_at(s, index);
   publication_settle(s, cache);
-  for (uint32_t class = 0; class < s->classes->count; class ++) {
-    struct slot_shm *slot = &cache->slots[class];
-    uint64_t id = at_load_acquire(&slot->group);
-    if (!psm_group_valid(s, id, class)) continue;
+  for (uint32_t cls = 0; cls < s->classes->count; cls++) {
+    struct slot_shm *slot = &cache->slots[cls];
+    uint64_t id = slot_group(slot);
+    if (!psm_group_valid(s, id, cls)) continue;
     struct group_shm *group = &slab_at(s, group_unit(id))->groups[group_index(id)];
     if (at_load_acquire(&group->owner) != index + 1) continue;
-    uint64_t mask = full_mask(group_blocks(&s->classes->at[class], group_index(id)));
+    uint64_t mask = full_mask(group_blocks(&s->classes->at[cls], group_index(id)));
     uint64_t bits = at_load(&slot->bits) & mask;
     if (bits != 0) (void)at_or(&group->free, bits);
     at_store_release(&slot->bits, 0);
-    if (psm_group_release(s, class, id) && idle != NULL) idle(s, group_unit(id));
+    if (psm_group_release(s, cls, id) && idle != NULL) idle(s, group_unit(id));
   }
 }
 
-bool psm_block_cached(const struct segment *s, uint32_t class, uint64_t id, uint64_t bit) {
+uint64_t psm_group_cached(const struct segment *s, uint32_t cls, uint64_t id) {
   struct group_shm *group = &slab_at(s, group_unit(id))->groups[group_index(id)];
-  uint32_t owner = at_load_acquire(&group->owner);
-  if (owner == 0 || owner > s->geometry.caches) return false;
-  const struct slot_shm *slot = &cache_at(s, owner - 1)->slots[class];
-  return at_load_acquire(&slot->group) == id && (at_load_acquire(&slot->bits) & bit) != 0;
+  uint32_t owner = at_load_ordered(&group->owner);
+  if (owner == 0 || owner > s->geometry.caches) return 0;
+  const struct slot_shm *slot = &cache_at(s, owner - 1)->slots[cls];
+  uint64_t before = at_load_acquire(&slot->group);
+  uint64_t bits = at_load_acquire(&slot->bits);
+  bool same = at_load_acquire(&slot->group) == before;
+  return same && (before & (SLOT_CHANGE - 1)) == id ? bits : 0;
 }

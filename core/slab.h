@@ -14,35 +14,35 @@ PSM_INLINE uint32_t group_unit(uint64_t id) { return (uint32_t)((id - 1) / PSM_G
 PSM_INLINE uint32_t group_index(uint64_t id) { return (uint32_t)((id - 1) % PSM_GROUPS); }
 
 /** Does a group's name lead to a group of a slab of this class? */
-bool psm_group_valid(const struct segment *s, uint64_t id, uint32_t class);
+bool psm_group_valid(const struct segment *s, uint64_t id, uint32_t cls);
 
 /** Say that a slab may be worth a look. */
-void psm_hint_set(struct segment *s, uint32_t class, uint32_t unit);
+void psm_hint_set(struct segment *s, uint32_t cls, uint32_t unit);
 
 /** The next slab worth a look, from `unit` on and round; NO_UNIT if none. */
-uint32_t psm_hint_next(struct segment *s, uint32_t class, uint32_t unit);
+uint32_t psm_hint_next(struct segment *s, uint32_t cls, uint32_t unit);
 
 /** Say that a slab is not worth a look, unless it is after all. */
-void psm_hint_clear(struct segment *s, uint32_t class, uint32_t unit);
+void psm_hint_clear(struct segment *s, uint32_t cls, uint32_t unit);
 
 /** Give up the ownership of a group: others may take from it.
  *
  *  Returns  true if the group is full, so that its slab may be empty.
  */
-bool psm_group_release(struct segment *s, uint32_t class, uint64_t id);
+bool psm_group_release(struct segment *s, uint32_t cls, uint64_t id);
 
 /** Are all blocks of a slab free and none of its groups owned? */
-bool psm_slab_idle(const struct segment *s, uint32_t unit, uint32_t class);
+bool psm_slab_idle(const struct segment *s, uint32_t unit, uint32_t cls);
 
 /** Own all groups of a slab that is idle, with OWNER_MARK, so that it can be
  *  given back. Under the span lock; undoes itself if it fails. */
-bool psm_slab_mark(struct segment *s, uint32_t unit, uint32_t class);
+bool psm_slab_mark(struct segment *s, uint32_t unit, uint32_t cls);
 
 /** Take the marks off: of a slab just cut, or after a death. */
-void psm_slab_unmark(struct segment *s, uint32_t unit, uint32_t class);
+void psm_slab_unmark(struct segment *s, uint32_t unit, uint32_t cls);
 
 /** Make all blocks of a new slab free, with every group marked. */
-void psm_slab_prepare(struct segment *s, uint32_t unit, uint32_t class);
+void psm_slab_prepare(struct segment *s, uint32_t unit, uint32_t cls);
 
 /** Give back all that a cache holds; repeatable from any point.
  *
@@ -54,8 +54,15 @@ void psm_cache_reclaim(struct segment *s, uint32_t cache,
 /** Complete or undo a PSMallocTo that a dead thread had begun. */
 bool psm_publication_kept(const struct segment *s, uint64_t block, uint64_t where, uint64_t old);
 
-/** Is a block free, though its group's `free` does not say so: in the cache
- *  of the group's owner? */
-bool psm_block_cached(const struct segment *s, uint32_t class, uint64_t id, uint64_t bit);
+/** The group a slot names, or NO_GROUP. */
+PSM_INLINE uint64_t slot_group(const struct slot_shm *slot) {
+  return at_load_acquire(&slot->group) & (SLOT_CHANGE - 1);
+}
+
+/** The free blocks of a group that lie in its owner's slot.
+ *
+ *  Never the bits of another group to which the owner has moved meanwhile.
+ */
+uint64_t psm_group_cached(const struct segment *s, uint32_t cls, uint64_t id);
 
 #endif

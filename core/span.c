@@ -26,8 +26,7 @@ static void run_insert(struct segment *s, uint32_t unit, uint32_t units) {
   if (units > 1) at_store(&s->table[unit + units - 1], unit_word(UNIT_TAIL, units));
   run->next = s->bins[bin];
   run->prev = 0;
-  if (run->next != 0 && run->next <= s->geometry.units)
-    slab_at(s, run->next - 1)->prev = unit + 1;
+  if (run->next != 0 && run->next <= s->geometry.units) slab_at(s, run->next - 1)->prev = unit + 1;
   s->bins[bin] = unit + 1;
   s->spans->bin_map[bin / 64] |= UINT64_C(1) << bin % 64;
 }
@@ -39,8 +38,7 @@ static void run_remove(struct segment *s, uint32_t unit, uint32_t units) {
     slab_at(s, run->prev - 1)->next = run->next;
   else
     s->bins[bin] = run->next;
-  if (run->next != 0 && run->next <= s->geometry.units)
-    slab_at(s, run->next - 1)->prev = run->prev;
+  if (run->next != 0 && run->next <= s->geometry.units) slab_at(s, run->next - 1)->prev = run->prev;
   if (s->bins[bin] == 0) s->spans->bin_map[bin / 64] &= ~(UINT64_C(1) << bin % 64);
 }
 
@@ -180,8 +178,7 @@ static uint32_t padding_before(const struct segment *s, uint32_t unit, uint64_t 
 int psm_span_take(struct segment *s, uint64_t units, uint64_t alignment, uint32_t *unit) {
   uint64_t slack = alignment > unit_size(s) ? (alignment >> s->shift) - 1 : 0;
   uint32_t run = run_find(s, units);
-  if (run != NO_UNIT && slack > 0 &&
-      run_length(s, run) < units + padding_before(s, run, alignment))
+  if (run != NO_UNIT && slack > 0 && run_length(s, run) < units + padding_before(s, run, alignment))
     run = run_find(s, units + slack);
   if (run == NO_UNIT) return PSM_E_NOMEM;
 
@@ -198,8 +195,7 @@ int psm_span_take(struct segment *s, uint64_t units, uint64_t alignment, uint32_
   if (result != PSM_OK) return result;
 
   run_remove(s, run, length);
-  if (left > 0)
-    at_store_release(&s->table[at + units], unit_word(UNIT_FREE, left));
+  if (left > 0) at_store_release(&s->table[at + units], unit_word(UNIT_FREE, left));
   at_store_release(&s->table[at], unit_word(UNIT_FREE, units));
   if (front > 0) {
     at_store_release(&s->table[run], unit_word(UNIT_FREE, front));
@@ -274,34 +270,34 @@ int psm_span_resize(struct segment *s, uint32_t unit, uint32_t units, uint32_t w
 
 /* ---- Slabs come from here and go back here ---- */
 
-int psm_slab_cut(struct segment *s, uint32_t class, uint32_t *unit) {
+int psm_slab_cut(struct segment *s, uint32_t cls, uint32_t *unit) {
   int result = psm_span_take(s, 1, 1, unit);
   if (result != PSM_OK) return result;
   const struct geometry *g = &s->geometry;
-  uint64_t hint = g->hints[0] + ((uint64_t)class * g->hint_words[0] + *unit / 64) * 8;
+  uint64_t hint = g->hints[0] + ((uint64_t)cls * g->hint_words[0] + *unit / 64) * 8;
   result = psm_commit(s, hint, 8);
   if (result != PSM_OK) {
     psm_span_free(s, *unit, 1);
     return result;
   }
-  psm_slab_prepare(s, *unit, class);
+  psm_slab_prepare(s, *unit, cls);
   at_store_release(&s->spans->marked, *unit + 1);
-  at_store_release(&s->table[*unit], unit_word(UNIT_SLAB, class));
+  at_store_release(&s->table[*unit], unit_word(UNIT_SLAB, cls));
   return PSM_OK;
 }
 
-void psm_slab_open(struct segment *s, uint32_t unit, uint32_t class) {
-  psm_slab_unmark(s, unit, class);
+void psm_slab_open(struct segment *s, uint32_t unit, uint32_t cls) {
+  psm_slab_unmark(s, unit, cls);
   at_store_release(&s->spans->marked, 0);
 }
 
 void psm_slab_retire(struct segment *s, uint32_t unit) {
   uint32_t word = at_load(&s->table[unit]);
-  uint32_t class = unit_value(word);
-  if (unit_kind(word) != UNIT_SLAB || class >= s->classes->count) return;
-  if (!psm_slab_idle(s, unit, class)) return;
+  uint32_t cls = unit_value(word);
+  if (unit_kind(word) != UNIT_SLAB || cls >= s->classes->count) return;
+  if (!psm_slab_idle(s, unit, cls)) return;
   at_store_release(&s->spans->marked, unit + 1);
-  if (psm_slab_mark(s, unit, class)) psm_span_free(s, unit, 1);
+  if (psm_slab_mark(s, unit, cls)) psm_span_free(s, unit, 1);
   at_store_release(&s->spans->marked, 0);
 }
 

@@ -36,10 +36,10 @@ int psm_span_resize(struct segment *s, uint32_t unit, uint32_t units, uint32_t w
  *
  *  Returns  as psm_span_take.
  */
-int psm_slab_cut(struct segment *s, uint32_t class, uint32_t *unit);
+int psm_slab_cut(struct segment *s, uint32_t cls, uint32_t *unit);
 
 /** The cut is done: what was marked is open to all. */
-void psm_slab_open(struct segment *s, uint32_t unit, uint32_t class);
+void psm_slab_open(struct segment *s, uint32_t unit, uint32_t cls);
 
 /** Give a slab back if it is idle. */
 void psm_slab_retire(struct segment *s, uint32_t unit);

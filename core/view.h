@@ -16,8 +16,8 @@ struct segment {
   const struct psm_classes *classes;
   _Atomic uint32_t *table;
   char *slabs;
-  uint64_t data;           /* offset of unit 0 */
-  uint64_t data_size;      /* bytes in units */
+  uint64_t data;      /* offset of unit 0 */
+  uint64_t data_size; /* bytes in units */
   uint32_t shift;
   uint32_t slab_size;
   struct header_shm *header;
@@ -28,22 +28,22 @@ struct segment {
   _Atomic uint32_t *owners;
   struct geometry geometry;
 
-  os_file file;            /* holds the lock on the seat */
+  os_file file; /* holds the lock on the seat */
   struct os_identity identity;
-  void *anchor;            /* keeps `file`, when another copy of us has mapped it */
+  void *anchor; /* keeps `file`, when another copy of us has mapped it */
   char *path;
-  int seat;                /* NO_SEAT when read-only, or when none was free */
-  uint32_t tag;            /* this member in the word of a lock */
+  int seat;     /* NO_SEAT when read-only, or when none was free */
+  uint32_t tag; /* this member in the word of a lock */
   bool readonly;
-  uint64_t serial;         /* of this joining; no two in a process are equal */
-  _Atomic int uses;        /* PSMinit less PSMdeinit */
+  uint64_t serial;  /* of this joining; no two in a process are equal */
+  _Atomic int uses; /* PSMinit less PSMdeinit */
 
-  uint32_t inherited;      /* executes this child may still make */
-  int inherited_uses;      /* of `uses`, those from before the fork */
+  uint32_t inherited; /* executes this child may still make */
+  int inherited_uses; /* of `uses`, those from before the fork */
   int parent_seat;
   uint32_t parent_tenure;
 
-  os_file child_file;      /* from before fork until after: the child's */
+  os_file child_file; /* from before fork until after: the child's */
   int child_seat;
 
   struct segment *next;
@@ -53,8 +53,8 @@ struct segment {
 struct worker {
   struct segment *segment;
   struct cache_shm *cache;
-  uint32_t id;             /* 1 + index of the cache: its mark as an owner */
-  bool locked;             /* the span lock is held by the caller */
+  uint32_t id; /* 1 + index of the cache: its mark as an owner */
+  bool locked; /* the span lock is held by the caller */
 };
 
 #define NO_CACHE_ID UINT32_C(0xfffffffe) /* of a worker without a cache: owns nothing */

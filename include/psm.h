@@ -95,7 +95,8 @@ void *PSMalloc(PSMHandle handle, size_t size);
 /** Give a block back, whoever allocated it.
  *
  *  A NULL handle or block: nothing. A pointer that is no block, or a block
- *  that is free already, is refused, and nothing changes.
+ *  that is free already, is refused, and nothing changes. (Not all of it is
+ *  seen when two threads free one block at the same instant.)
  *
  *  Errors   PSM_E_POINTER, PSM_E_DOUBLE_FREE, PSM_E_HANDLE, PSM_E_READONLY.
  *  Safe     from any thread of any member; not from a signal handler.
@@ -154,29 +155,29 @@ void PSMcancelInherit(PSMHandle handle);
 
 enum {
   PSM_OK = 0,
-  PSM_OWNER_DIED = 1,       /* of PSMlock: you hold it; repair what it guards */
-  PSM_E_INVALID = -1,       /* an argument is out of its range */
-  PSM_E_HANDLE = -2,        /* no open segment of this process */
-  PSM_E_NAME = -3,          /* empty, too long, or leads nowhere */
-  PSM_E_SIZE = -4,          /* too small, too large, or not the segment's */
-  PSM_E_ADDRESS = -5,       /* the address range is not to be had */
-  PSM_E_MEMBERS = -6,       /* all 1024 seats are taken */
-  PSM_E_NOMEM = -7,         /* the segment is full */
-  PSM_E_NOSPACE = -8,       /* the file system is full */
-  PSM_E_ACCESS = -9,        /* the file's permissions forbid it */
-  PSM_E_FILETYPE = -10,     /* a directory, a pipe, a device: no plain file */
-  PSM_E_FORMAT = -11,       /* the file is not a segment */
-  PSM_E_VERSION = -12,      /* a segment of another format version */
-  PSM_E_PLATFORM = -13,     /* a segment of another word size or byte order */
-  PSM_E_TRUNCATED = -14,    /* a segment that was cut or has grown */
-  PSM_E_CORRUPT = -15,      /* the metadata contradicts itself */
-  PSM_E_POINTER = -16,      /* no block begins at this address */
-  PSM_E_DOUBLE_FREE = -17,  /* the block is free already */
-  PSM_E_EXISTS = -18,       /* exclusive creation, and it exists */
-  PSM_E_NOT_FOUND = -19,    /* to join only, and there is none */
-  PSM_E_READONLY = -20,     /* the segment was opened read-only */
-  PSM_E_STATE = -21,        /* not now: nothing prepared, not locked by you */
-  PSM_E_SYSTEM = -22        /* the operating system refused */
+  PSM_OWNER_DIED = 1,      /* of PSMlock: you hold it; repair what it guards */
+  PSM_E_INVALID = -1,      /* an argument is out of its range */
+  PSM_E_HANDLE = -2,       /* no open segment of this process */
+  PSM_E_NAME = -3,         /* empty, too long, or leads nowhere */
+  PSM_E_SIZE = -4,         /* too small, too large, or not the segment's */
+  PSM_E_ADDRESS = -5,      /* the address range is not to be had */
+  PSM_E_MEMBERS = -6,      /* all 1024 seats are taken */
+  PSM_E_NOMEM = -7,        /* the segment is full */
+  PSM_E_NOSPACE = -8,      /* the file system is full */
+  PSM_E_ACCESS = -9,       /* the file's permissions forbid it */
+  PSM_E_FILETYPE = -10,    /* a directory, a pipe, a device: no plain file */
+  PSM_E_FORMAT = -11,      /* the file is not a segment */
+  PSM_E_VERSION = -12,     /* a segment of another format version */
+  PSM_E_PLATFORM = -13,    /* a segment of another word size or byte order */
+  PSM_E_TRUNCATED = -14,   /* a segment that was cut or has grown */
+  PSM_E_CORRUPT = -15,     /* the metadata contradicts itself */
+  PSM_E_POINTER = -16,     /* no block begins at this address */
+  PSM_E_DOUBLE_FREE = -17, /* the block is free already */
+  PSM_E_EXISTS = -18,      /* exclusive creation, and it exists */
+  PSM_E_NOT_FOUND = -19,   /* to join only, and there is none */
+  PSM_E_READONLY = -20,    /* the segment was opened read-only */
+  PSM_E_STATE = -21,       /* not now: nothing prepared, not locked by you */
+  PSM_E_SYSTEM = -22       /* the operating system refused */
 };
 
 /** The calling thread's most recent error.
@@ -223,10 +224,10 @@ enum {
 };
 
 typedef struct PSMOptions {
-  uint64_t size;    /* bytes; 0 joins whatever size there is */
-  void *address;    /* NULL: PSM chooses */
-  uint32_t mode;    /* permission bits of a new file; 0 means 0600 */
-  uint32_t flags;   /* PSM_OPEN_ bits, or 0 to create or join */
+  uint64_t size;  /* bytes; 0 joins whatever size there is */
+  void *address;  /* NULL: PSM chooses */
+  uint32_t mode;  /* permission bits of a new file; 0 means 0600 */
+  uint32_t flags; /* PSM_OPEN_ bits, or 0 to create or join */
 } PSMOptions;
 
 /** PSMinit with options.
@@ -287,9 +288,9 @@ size_t PSMusableSize(PSMHandle handle, const void *block);
  *
  *  `where` lies in the same segment, at a multiple of the pointer size. If the
  *  caller is killed, the block is either in `*where` or free, never lost. The
- *  bytes of the block are not initialised when it appears. What other
- *  processes take out of `*where` before the call has returned must not be
- *  replaced by the value that was there before the call.
+ *  bytes of the block are not initialised when it appears. Should the caller
+ *  die, `*where` decides until it has been reaped: a process that takes the
+ *  block out before then must not put back the value that was there before.
  *
  *  Returns  0; else a PSM_E_ code and `*where` is unchanged.
  *  Errors   as PSMalloc; PSM_E_INVALID (`where` is not in the segment).
@@ -362,18 +363,18 @@ int PSMunlock(PSMHandle handle, uint32_t *lock);
 /* ---- Looking inside, and upkeep ------------------------------------------ */
 
 typedef struct PSMStat {
-  uint64_t size;       /* bytes of the segment */
-  uint64_t metadata;   /* bytes of it that are never handed out */
-  uint64_t used;       /* bytes in allocated blocks, rounding included */
-  uint64_t cached;     /* bytes free, but held ready for one thread each */
-  uint64_t free;       /* bytes free otherwise */
-  uint64_t largest;    /* bytes of the largest block that fits in one piece */
-  uint64_t committed;  /* bytes that the file system has promised */
-  uint64_t blocks;     /* allocated blocks */
-  uint32_t members;    /* processes */
-  uint32_t caches;     /* threads that hold a cache */
-  uint32_t unit;       /* bytes of the granule of large blocks */
-  uint32_t small_max;  /* bytes of the largest small block */
+  uint64_t size;      /* bytes of the segment */
+  uint64_t metadata;  /* bytes of it that are never handed out */
+  uint64_t used;      /* bytes in allocated blocks, rounding included */
+  uint64_t cached;    /* bytes free, but held ready for one thread each */
+  uint64_t free;      /* bytes free otherwise */
+  uint64_t largest;   /* bytes of the largest block that fits in one piece */
+  uint64_t committed; /* bytes that the file system has promised */
+  uint64_t blocks;    /* allocated blocks */
+  uint32_t members;   /* processes */
+  uint32_t caches;    /* threads that hold a cache */
+  uint32_t unit;      /* bytes of the granule of large blocks */
+  uint32_t small_max; /* bytes of the largest small block */
 } PSMStat;
 
 /** Count what a segment holds. Others may go on; the figures are then close.
@@ -387,8 +388,8 @@ typedef struct PSMStat {
 int PSMstat(PSMHandle handle, PSMStat *stat);
 
 typedef struct PSMBlock {
-  void *address;  /* of the block; NULL begins */
-  uint64_t size;  /* bytes that may be used */
+  void *address; /* of the block; NULL begins */
+  uint64_t size; /* bytes that may be used */
 } PSMBlock;
 
 /** Step to the next allocated block, in the order of addresses.
@@ -412,10 +413,10 @@ int PSMwalk(PSMHandle handle, PSMBlock *block);
 int PSMcheck(PSMHandle handle);
 
 typedef struct PSMMember {
-  uint32_t pid;    /* in the member's own PID namespace */
-  uint32_t seat;   /* 0 .. 1023 */
-  uint32_t start;  /* when it began: the low 32 bits of the system's count */
-  uint32_t alive;  /* 1, or 0: it died and has not been reaped yet */
+  uint32_t pid;   /* in the member's own PID namespace */
+  uint32_t seat;  /* 0 .. 1023 */
+  uint32_t start; /* when it began: the low 32 bits of the system's count */
+  uint32_t alive; /* 1, or 0: it died and has not been reaped yet */
 } PSMMember;
 
 /** List the members. Those that only read have no seat and are not listed.

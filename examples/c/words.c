@@ -54,9 +54,7 @@ static uint64_t now(void) {
   return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-static void pause_briefly(void) {
-  nanosleep(&(struct timespec){.tv_nsec = 200000}, NULL);
-}
+static void pause_briefly(void) { nanosleep(&(struct timespec){.tv_nsec = 200000}, NULL); }
 
 /* The end of the input counts as a line. */
 static void wait_for_line(void) {
@@ -70,9 +68,7 @@ static void wait_for_line(void) {
 
 /* A killed process stops between two instructions: what must be kept is their
  * order, and only the compiler could change it. */
-static void in_this_order(void) {
-  atomic_signal_fence(memory_order_seq_cst);
-}
+static void in_this_order(void) { atomic_signal_fence(memory_order_seq_cst); }
 
 static void give_back(const struct job *job, void **where) {
   must("cannot free", PSMfreeFrom(job->segment, where));
@@ -133,9 +129,7 @@ static uint32_t hash_of(const char *text, size_t length) {
   return hash;
 }
 
-static size_t word_bytes(size_t length) {
-  return offsetof(struct word, text) + length;
-}
+static size_t word_bytes(size_t length) { return offsetof(struct word, text) + length; }
 
 static size_t list_bytes(uint32_t capacity) {
   return offsetof(struct list, places) + capacity * sizeof(struct place);
@@ -229,9 +223,7 @@ static struct text read_text(const char *path) {
   return text;
 }
 
-static bool is_letter(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-}
+static bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
 
 /* The next run of ASCII letters at or after `*at`, in lower case; 0 if none. */
 static size_t next_word(const struct text *text, size_t *at, char **word) {

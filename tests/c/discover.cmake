@@ -21,7 +21,7 @@ endforeach()
 math(EXPR own_timeout "${TIMEOUT} - 10")
 set(environment
   PSM_TEST_TIMEOUT=${own_timeout}
-  LSAN_OPTIONS=suppressions='${SUPPRESSIONS}':print_suppressions=0
+  LSAN_OPTIONS=print_suppressions=0
   UBSAN_OPTIONS=print_stacktrace=1 TSAN_OPTIONS=halt_on_error=1)
 set(text "")
 foreach(case IN LISTS cases)

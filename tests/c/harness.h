@@ -34,8 +34,8 @@
 
 #include "psm.h"
 
-#define KIB ((size_t)1024)
-#define MIB ((size_t)1024 * 1024)
+#define KIB   ((size_t)1024)
+#define MIB   ((size_t)1024 * 1024)
 #define H_SHM "/dev/shm/"
 
 /* ---- Cases and children -------------------------------------------------- */
@@ -52,25 +52,23 @@ static h_entry *h_children;
 __attribute__((unused)) static h_entry **h_children_end = &h_children; /* if there are any */
 
 /* CASE(name) { body } is one test. It passes if it returns. */
-#define CASE(id)                                           \
-  static void case_##id(void);                             \
-  __attribute__((constructor)) static void add_##id(void)  \
-  {                                                        \
-    static h_entry entry = {#id, case_##id, NULL, NULL};   \
-    *h_cases_end = &entry;                                 \
-    h_cases_end = &entry.next;                             \
-  }                                                        \
+#define CASE(id)                                            \
+  static void case_##id(void);                              \
+  __attribute__((constructor)) static void add_##id(void) { \
+    static h_entry entry = {#id, case_##id, NULL, NULL};    \
+    *h_cases_end = &entry;                                  \
+    h_cases_end = &entry.next;                              \
+  }                                                         \
   static void case_##id(void)
 
 /* EXEC_CHILD(name) { body } is run by h_spawn("name", ...); its result is the exit status. */
-#define EXEC_CHILD(id)                                                                   \
-  static int child_##id(int argc, char **argv);                                          \
-  __attribute__((constructor)) static void addchild_##id(void)                           \
-  {                                                                                      \
-    static h_entry entry = {#id, NULL, child_##id, NULL};                                \
-    *h_children_end = &entry;                                                            \
-    h_children_end = &entry.next;                                                        \
-  }                                                                                      \
+#define EXEC_CHILD(id)                                           \
+  static int child_##id(int argc, char **argv);                  \
+  __attribute__((constructor)) static void addchild_##id(void) { \
+    static h_entry entry = {#id, NULL, child_##id, NULL};        \
+    *h_children_end = &entry;                                    \
+    h_children_end = &entry.next;                                \
+  }                                                              \
   static int child_##id(__attribute__((unused)) int argc, __attribute__((unused)) char **argv)
 
 /* ---- Ends and checks ------------------------------------------------------ */
@@ -80,8 +78,7 @@ static char h_directory[128];
 static uint64_t h_seed;
 
 /* End this process at once: nothing of the library runs, as when a program forgets to leave. */
-__attribute__((noreturn)) static inline void h_quit(int status)
-{
+__attribute__((noreturn)) static inline void h_quit(int status) {
   fflush(NULL);
 #ifdef PSM_TEST_COVERAGE
   extern void __gcov_dump(void);
@@ -90,9 +87,9 @@ __attribute__((noreturn)) static inline void h_quit(int status)
   _exit(status);
 }
 
-__attribute__((noreturn, format(printf, 3, 4))) static inline void h_fail(
-    const char *file, int line, const char *format, ...)
-{
+__attribute__((noreturn, format(printf, 3, 4))) static inline void h_fail(const char *file,
+                                                                          int line,
+                                                                          const char *format, ...) {
   va_list args;
   va_start(args, format);
   fprintf(stderr, "%s:%d: ", file, line);
@@ -104,81 +101,75 @@ __attribute__((noreturn, format(printf, 3, 4))) static inline void h_fail(
 }
 
 #define FAIL(...) h_fail(__FILE__, __LINE__, __VA_ARGS__)
-#define CHECK(cond)                       \
-  do {                                    \
+#define CHECK(cond)                         \
+  do {                                      \
     if (!(cond)) FAIL("not so: %s", #cond); \
   } while (0)
-#define CHECK_EQ(a, b)                                                                   \
-  do {                                                                                   \
-    long long h_a = (long long)(a), h_b = (long long)(b);                                \
-    if (h_a != h_b) FAIL("%s is %lld, but %s is %lld", #a, h_a, #b, h_b);                \
+#define CHECK_EQ(a, b)                                                    \
+  do {                                                                    \
+    long long h_a = (long long)(a), h_b = (long long)(b);                 \
+    if (h_a != h_b) FAIL("%s is %lld, but %s is %lld", #a, h_a, #b, h_b); \
   } while (0)
-#define CHECK_PTR(a, b)                                                                  \
-  do {                                                                                   \
-    const void *h_a = (a), *h_b = (b);                                                   \
-    if (h_a != h_b) FAIL("%s is %p, but %s is %p", #a, h_a, #b, h_b);                    \
+#define CHECK_PTR(a, b)                                               \
+  do {                                                                \
+    const void *h_a = (a), *h_b = (b);                                \
+    if (h_a != h_b) FAIL("%s is %p, but %s is %p", #a, h_a, #b, h_b); \
   } while (0)
 /* The statement fails with this code; the last error is looked at, so clear it first. */
-#define CHECK_SETS(code, statement)                                                      \
-  do {                                                                                   \
-    PSMclearError();                                                                     \
-    statement;                                                                           \
-    if (PSMlastError() != (code))                                                        \
-      FAIL("%s: last error is %d, not %s", #statement, PSMlastError(), #code);           \
+#define CHECK_SETS(code, statement)                                            \
+  do {                                                                         \
+    PSMclearError();                                                           \
+    statement;                                                                 \
+    if (PSMlastError() != (code))                                              \
+      FAIL("%s: last error is %d, not %s", #statement, PSMlastError(), #code); \
   } while (0)
 /* A pointer is refused: whether a block once began there is more than may be known. */
-#define CHECK_REFUSED(statement)                                                         \
-  do {                                                                                   \
-    PSMclearError();                                                                     \
-    statement;                                                                           \
-    if (PSMlastError() != PSM_E_POINTER && PSMlastError() != PSM_E_DOUBLE_FREE)          \
-      FAIL("%s is not refused: %d", #statement, PSMlastError());                         \
+#define CHECK_REFUSED(statement)                                                \
+  do {                                                                          \
+    PSMclearError();                                                            \
+    statement;                                                                  \
+    if (PSMlastError() != PSM_E_POINTER && PSMlastError() != PSM_E_DOUBLE_FREE) \
+      FAIL("%s is not refused: %d", #statement, PSMlastError());                \
   } while (0)
-#define SKIP(...)                         \
-  do {                                    \
-    printf("skipped: " __VA_ARGS__);      \
-    printf("\n");                         \
-    h_quit(77);                           \
+#define SKIP(...)                    \
+  do {                               \
+    printf("skipped: " __VA_ARGS__); \
+    printf("\n");                    \
+    h_quit(77);                      \
   } while (0)
 
 /* ---- Time and chance ------------------------------------------------------ */
 
-static inline double h_now(void)
-{
+static inline double h_now(void) {
   struct timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
   return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-static inline void h_sleep_us(unsigned us)
-{
+static inline void h_sleep_us(unsigned us) {
   struct timespec t = {us / 1000000, (long)(us % 1000000) * 1000};
   while (nanosleep(&t, &t) && errno == EINTR) continue;
 }
 
 /* splitmix64 */
-static inline uint64_t h_random(uint64_t *state)
-{
+static inline uint64_t h_random(uint64_t *state) {
   uint64_t z = (*state += 0x9e3779b97f4a7c15u);
   z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
   z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
   return z ^ (z >> 31);
 }
 
-static inline size_t h_below(uint64_t *state, size_t limit)
-{
+static inline size_t h_below(uint64_t *state, size_t limit) {
   return (size_t)(h_random(state) % limit);
 }
 
-static inline int h_env(const char *name, int otherwise)
-{
+static inline int h_env(const char *name, int otherwise) {
   const char *value = getenv(name);
   return value && *value ? atoi(value) : otherwise;
 }
 
 /* Sanitizers and valgrind are slow: they divide the rounds of the random tests by this. */
-static inline int h_rounds(int plain)
-{
+static inline int h_rounds(int plain) {
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
   plain = plain / 4;
 #endif
@@ -191,8 +182,7 @@ static inline int h_rounds(int plain)
 
 /* A text that is never freed; the list is for leak checkers, which then find it. */
 static inline char *h_text(const char *format, ...) __attribute__((format(printf, 1, 2)));
-static inline char *h_text(const char *format, ...)
-{
+static inline char *h_text(const char *format, ...) {
   struct kept {
     struct kept *next;
     char text[];
@@ -220,21 +210,18 @@ static inline char *h_shm_path(const char *which) { return h_text(H_SHM "%s%s", 
 /* A path in the temporary directory of this case, which exists. */
 static inline char *h_path(const char *which) { return h_text("%s/%s", h_directory, which); }
 
-static inline bool h_exists(const char *path)
-{
+static inline bool h_exists(const char *path) {
   struct stat st;
   return lstat(path, &st) == 0;
 }
 
-static inline long long h_blocks_of(const char *path)
-{
+static inline long long h_blocks_of(const char *path) {
   struct stat st;
   CHECK(stat(path, &st) == 0);
   return (long long)st.st_blocks;
 }
 
-static inline void *h_read_file(const char *path, size_t *size)
-{
+static inline void *h_read_file(const char *path, size_t *size) {
   int fd = open(path, O_RDONLY | O_CLOEXEC);
   struct stat st;
   CHECK(fd >= 0 && fstat(fd, &st) == 0);
@@ -248,8 +235,7 @@ static inline void *h_read_file(const char *path, size_t *size)
   return bytes;
 }
 
-static inline void h_write_file(const char *path, const void *bytes, size_t size)
-{
+static inline void h_write_file(const char *path, const void *bytes, size_t size) {
   int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
   CHECK(fd >= 0);
   for (size_t put = 0; put < size;) {
@@ -261,8 +247,7 @@ static inline void h_write_file(const char *path, const void *bytes, size_t size
 }
 
 /* Change some bytes of a file in place. */
-static inline void h_patch(const char *path, off_t at, const void *bytes, size_t size)
-{
+static inline void h_patch(const char *path, off_t at, const void *bytes, size_t size) {
   int fd = open(path, O_WRONLY | O_CLOEXEC);
   CHECK(fd >= 0 && pwrite(fd, bytes, size, at) == (ssize_t)size);
   close(fd);
@@ -270,8 +255,7 @@ static inline void h_patch(const char *path, off_t at, const void *bytes, size_t
 
 /* ---- Processes ------------------------------------------------------------ */
 
-static inline pid_t h_fork(void)
-{
+static inline pid_t h_fork(void) {
   fflush(NULL);
   pid_t pid = fork();
   CHECK(pid >= 0);
@@ -279,10 +263,9 @@ static inline pid_t h_fork(void)
 }
 
 /* Start EXEC_CHILD(name) of this executable anew, with arguments up to NULL. */
-static inline pid_t h_spawn(const char *name, ...)
-{
-  char *argv[16] = {(char *)(uintptr_t) "psm-test", (char *)(uintptr_t) "--child",
-                    h_prefix, h_directory, (char *)(uintptr_t)name};
+static inline pid_t h_spawn(const char *name, ...) {
+  char *argv[16] = {(char *)(uintptr_t) "psm-test", (char *)(uintptr_t) "--child", h_prefix,
+                    h_directory, (char *)(uintptr_t)name};
   int argc = 5;
   va_list args;
   va_start(args, name);
@@ -298,8 +281,7 @@ static inline pid_t h_spawn(const char *name, ...)
 }
 
 /* How a child ended: its exit status, or 1000 + the signal. -1: not within `seconds`. */
-static inline int h_wait_within(pid_t pid, double seconds)
-{
+static inline int h_wait_within(pid_t pid, double seconds) {
   int status = 0;
   for (double end = h_now() + seconds;; h_sleep_us(500)) {
     pid_t got = waitpid(pid, &status, WNOHANG);
@@ -311,8 +293,7 @@ static inline int h_wait_within(pid_t pid, double seconds)
   return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
 }
 
-static inline int h_wait(pid_t pid)
-{
+static inline int h_wait(pid_t pid) {
   int result = h_wait_within(pid, 40);
   if (result == -1) {
     kill(pid, SIGKILL);
@@ -321,8 +302,7 @@ static inline int h_wait(pid_t pid)
   return result;
 }
 
-static inline void h_kill(pid_t pid)
-{
+static inline void h_kill(pid_t pid) {
   CHECK(kill(pid, SIGKILL) == 0);
   CHECK_EQ(h_wait(pid), 1000 + SIGKILL);
 }
@@ -332,15 +312,13 @@ typedef struct h_gate {
   int fd[2];
 } h_gate;
 
-static inline h_gate h_gate_new(void)
-{
+static inline h_gate h_gate_new(void) {
   h_gate gate;
   CHECK(pipe(gate.fd) == 0);
   return gate;
 }
 static inline void h_gate_open(h_gate gate) { CHECK(write(gate.fd[1], "x", 1) == 1); }
-static inline void h_gate_pass(h_gate gate)
-{
+static inline void h_gate_pass(h_gate gate) {
   struct pollfd p = {gate.fd[0], POLLIN, 0};
   char byte;
   int got;
@@ -350,29 +328,25 @@ static inline void h_gate_pass(h_gate gate)
 }
 /* For children by h_spawn, which get the two descriptors as one argument. */
 static inline char *h_gate_text(h_gate gate) { return h_text("%d,%d", gate.fd[0], gate.fd[1]); }
-static inline h_gate h_gate_from(const char *text)
-{
+static inline h_gate h_gate_from(const char *text) {
   h_gate gate;
   CHECK(sscanf(text, "%d,%d", &gate.fd[0], &gate.fd[1]) == 2);
   return gate;
 }
 
 /* Zeroed memory that children by fork share with their parent, apart from any segment. */
-static inline void *h_shared(size_t size)
-{
+static inline void *h_shared(size_t size) {
   void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   CHECK(p != MAP_FAILED);
   return p;
 }
 
-static inline pthread_t h_thread(void *(*run)(void *), void *arg)
-{
+static inline pthread_t h_thread(void *(*run)(void *), void *arg) {
   pthread_t thread;
   CHECK_EQ(pthread_create(&thread, NULL, run, arg), 0);
   return thread;
 }
-static inline void *h_join(pthread_t thread)
-{
+static inline void *h_join(pthread_t thread) {
   void *result = NULL;
   CHECK_EQ(pthread_join(thread, &result), 0);
   return result;
@@ -380,16 +354,14 @@ static inline void *h_join(pthread_t thread)
 
 /* ---- Segments and blocks --------------------------------------------------- */
 
-static inline PSMHandle h_init(const char *name, size_t size)
-{
+static inline PSMHandle h_init(const char *name, size_t size) {
   PSMHandle handle = NULL;
   PSMinit(name, size, NULL, &handle);
   if (!handle) FAIL("PSMinit(%s, %zu) failed", name, size);
   return handle;
 }
 
-static inline PSMHandle h_open(const char *name, size_t size, uint32_t flags)
-{
+static inline PSMHandle h_open(const char *name, size_t size, uint32_t flags) {
   PSMOptions options = {size, NULL, 0, flags};
   PSMHandle handle = NULL;
   int result = PSMopen(name, &options, &handle);
@@ -398,28 +370,24 @@ static inline PSMHandle h_open(const char *name, size_t size, uint32_t flags)
   return handle;
 }
 
-static inline PSMStat h_stat(PSMHandle handle)
-{
+static inline PSMStat h_stat(PSMHandle handle) {
   PSMStat stat;
   memset(&stat, 0x5a, sizeof stat);
   CHECK_EQ(PSMstat(handle, &stat), 0);
   return stat;
 }
 
-static inline void h_sound(PSMHandle handle)
-{
+static inline void h_sound(PSMHandle handle) {
   CHECK_EQ(PSMcheck(handle), 0);
   CHECK_EQ(PSMgetError(handle), 0);
 }
 
-static inline void h_fill(void *block, size_t size, uint64_t seed)
-{
+static inline void h_fill(void *block, size_t size, uint64_t seed) {
   unsigned char *p = block;
   for (; size >= 8; size -= 8, p += 8, seed += 0x9e3779b97f4a7c15u) memcpy(p, &seed, 8);
   memcpy(p, &seed, size);
 }
-static inline bool h_intact(const void *block, size_t size, uint64_t seed)
-{
+static inline bool h_intact(const void *block, size_t size, uint64_t seed) {
   const unsigned char *p = block;
   for (; size >= 8; size -= 8, p += 8, seed += 0x9e3779b97f4a7c15u)
     if (memcmp(p, &seed, 8) != 0) return false;
@@ -427,14 +395,15 @@ static inline bool h_intact(const void *block, size_t size, uint64_t seed)
 }
 
 /* The largest size that PSMalloc gives now, to 16 bytes; nothing stays allocated. */
-static inline size_t h_largest(PSMHandle handle)
-{
+static inline size_t h_largest(PSMHandle handle) {
   size_t low = 0, high = (size_t)h_stat(handle).size;
   while (high - low > 16) {
     size_t middle = low + (high - low) / 2;
     void *p = PSMalloc(handle, middle);
-    if (p) low = middle;
-    else high = middle;
+    if (p)
+      low = middle;
+    else
+      high = middle;
     PSMfree(handle, p);
   }
   return low;
@@ -444,8 +413,7 @@ static inline size_t h_largest(PSMHandle handle)
 
 static volatile pid_t h_running;
 
-static inline void h_remove_tree(const char *path)
-{
+static inline void h_remove_tree(const char *path) {
   struct stat st;
   if (lstat(path, &st)) return;
   if (S_ISDIR(st.st_mode)) {
@@ -462,8 +430,7 @@ static inline void h_remove_tree(const char *path)
   }
 }
 
-static inline void h_clean(void)
-{
+static inline void h_clean(void) {
   DIR *dir = opendir(H_SHM);
   for (struct dirent *e; dir && (e = readdir(dir)) != NULL;) {
     if (strncmp(e->d_name, h_prefix, strlen(h_prefix)) != 0) continue;
@@ -474,15 +441,13 @@ static inline void h_clean(void)
   h_remove_tree(h_directory);
 }
 
-static void h_interrupted(int signal)
-{
+static void h_interrupted(int signal) {
   if (h_running > 0) kill(-h_running, SIGKILL);
   h_clean();
   _exit(128 + signal);
 }
 
-static inline void h_begin(const char *name)
-{
+static inline void h_begin(const char *name) {
   const char *tmp = getenv("TMPDIR");
   snprintf(h_prefix, sizeof h_prefix, "psm-test-%d-%.40s-", (int)getpid(), name);
   snprintf(h_directory, sizeof h_directory, "%.80s/psm-test-XXXXXX", tmp && *tmp ? tmp : "/tmp");
@@ -494,8 +459,7 @@ static inline void h_begin(const char *name)
 }
 
 /* The result of one case, as an exit status; also printed. */
-static inline int h_run(const h_entry *entry)
-{
+static inline int h_run(const h_entry *entry) {
   h_begin(entry->name);
   double began = h_now();
   fflush(NULL);
@@ -517,24 +481,27 @@ static inline int h_run(const h_entry *entry)
   if (result == -1) waitpid(pid, NULL, 0);
   h_running = 0;
   h_clean();
-  const char *word = result == 0 ? "ok" : result == 77 ? "skipped" : result == -1 ? "TIMEOUT" : "FAILED";
-  if (result > 1000) printf("%s (signal %d) ", word, result - 1000);
-  else printf("%s ", word);
+  const char *word = result == 0    ? "ok"
+                     : result == 77 ? "skipped"
+                     : result == -1 ? "TIMEOUT"
+                                    : "FAILED";
+  if (result > 1000)
+    printf("%s (signal %d) ", word, result - 1000);
+  else
+    printf("%s ", word);
   printf("%s %.2fs\n", entry->name, h_now() - began);
   fflush(stdout);
   return result == 0 || result == 77 ? result : 1;
 }
 
-static inline const h_entry *h_find(const h_entry *list, const char *name)
-{
+static inline const h_entry *h_find(const h_entry *list, const char *name) {
   for (; list; list = list->next)
     if (!strcmp(list->name, name)) return list;
   fprintf(stderr, "there is no case %s\n", name);
   exit(2);
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
   if (argc > 4 && !strcmp(argv[1], "--child")) {
     snprintf(h_prefix, sizeof h_prefix, "%s", argv[2]);
     snprintf(h_directory, sizeof h_directory, "%s", argv[3]);
@@ -559,9 +526,12 @@ int main(int argc, char **argv)
   int failed = 0, skipped = 0, passed = 0;
   for (const h_entry *entry = h_cases; entry; entry = entry->next) {
     int result = h_run(entry);
-    if (result == 0) passed++;
-    else if (result == 77) skipped++;
-    else failed++;
+    if (result == 0)
+      passed++;
+    else if (result == 77)
+      skipped++;
+    else
+      failed++;
   }
   printf("%d passed, %d skipped, %d failed\n", passed, skipped, failed);
   return failed ? 1 : passed ? 0 : 77;

@@ -1,8 +1,7 @@
 /* Every way to allocate, and every way to look at what is allocated. */
 #include "harness.h"
 
-CASE(calloc_is_zero)
-{
+CASE(calloc_is_zero) {
   PSMHandle handle = h_init(h_shm_name(""), 4 * MIB);
   uint64_t seed = h_seed;
   for (int round = 0; round < h_rounds(2000); round++) {
@@ -26,8 +25,7 @@ CASE(calloc_is_zero)
   PSMdeinit(handle);
 }
 
-CASE(realloc_keeps_the_content)
-{
+CASE(realloc_keeps_the_content) {
   PSMHandle handle = h_init(h_shm_name(""), 8 * MIB);
   uint64_t seed = h_seed;
   char *block = PSMrealloc(handle, NULL, 10);
@@ -54,8 +52,7 @@ CASE(realloc_keeps_the_content)
   PSMdeinit(handle);
 }
 
-CASE(realloc_in_place_and_failing)
-{
+CASE(realloc_in_place_and_failing) {
   PSMHandle handle = h_init(h_shm_name(""), 4 * MIB);
   /* Within the usable size a block stays where it is. */
   char *block = PSMalloc(handle, 100);
@@ -93,8 +90,7 @@ CASE(realloc_in_place_and_failing)
   PSMdeinit(handle);
 }
 
-CASE(aligned)
-{
+CASE(aligned) {
   PSMHandle handle = h_init(h_shm_name(""), 128 * MIB);
   size_t sizes[] = {0, 1, 15, 16, 17, 63, 100, 1000, 4095, 5000, 33333, 70001, 500 * KIB, 3 * MIB};
   for (size_t alignment = 1; alignment <= 4 * MIB; alignment *= 2) {
@@ -122,8 +118,7 @@ CASE(aligned)
   PSMdeinit(handle);
 }
 
-CASE(alloc_to_and_free_from)
-{
+CASE(alloc_to_and_free_from) {
   PSMHandle handle = h_init(h_shm_name(""), MIB);
   void **table = PSMcalloc(handle, 100, sizeof *table);
   CHECK(table != NULL);
@@ -175,8 +170,7 @@ CASE(alloc_to_and_free_from)
   PSMdeinit(handle);
 }
 
-CASE(addresses)
-{
+CASE(addresses) {
   PSMHandle handle = h_init(h_shm_name(""), MIB), other = h_init(h_shm_name("2"), MIB);
   char *block = PSMalloc(handle, 1000);
   CHECK(block != NULL);
@@ -223,43 +217,46 @@ static size_t model_place(const char *at) /* of the first one not below */
   size_t low = 0, high = model.count;
   while (low < high) {
     size_t middle = (low + high) / 2;
-    if (model.block[middle].at < at) low = middle + 1;
-    else high = middle;
+    if (model.block[middle].at < at)
+      low = middle + 1;
+    else
+      high = middle;
   }
   return low;
 }
 
-static void model_add(char *at, size_t size, uint64_t seed)
-{
+static void model_add(char *at, size_t size, uint64_t seed) {
   size_t i = model_place(at), room = size ? size : 1;
   CHECK(model.count < MODEL_MAX);
   if (i < model.count) CHECK(at + room <= model.block[i].at);
-  if (i > 0) CHECK(model.block[i - 1].at + (model.block[i - 1].size ? model.block[i - 1].size : 1) <= at);
+  if (i > 0)
+    CHECK(model.block[i - 1].at + (model.block[i - 1].size ? model.block[i - 1].size : 1) <= at);
   memmove(&model.block[i + 1], &model.block[i], (model.count++ - i) * sizeof(held));
   model.block[i] = (held){at, size, seed};
   h_fill(at, size, seed);
 }
 
-static held model_remove(size_t i)
-{
+static held model_remove(size_t i) {
   held block = model.block[i];
   CHECK(h_intact(block.at, block.size, block.seed));
   memmove(&model.block[i], &model.block[i + 1], (--model.count - i) * sizeof(held));
   return block;
 }
 
-static size_t a_size(uint64_t *seed)
-{
+static size_t a_size(uint64_t *seed) {
   switch (h_below(seed, 20)) {
-  case 0: return h_below(seed, 200 * KIB);
-  case 1: return h_below(seed, 20 * KIB);
-  case 2: return (size_t)1 << h_below(seed, 17);
-  default: return h_below(seed, 1000);
+    case 0:
+      return h_below(seed, 200 * KIB);
+    case 1:
+      return h_below(seed, 20 * KIB);
+    case 2:
+      return (size_t)1 << h_below(seed, 17);
+    default:
+      return h_below(seed, 1000);
   }
 }
 
-static void compare_walk(PSMHandle handle)
-{
+static void compare_walk(PSMHandle handle) {
   PSMBlock block = {NULL, 0};
   size_t i = 0;
   uint64_t used = 0;
@@ -283,8 +280,7 @@ static void compare_walk(PSMHandle handle)
   h_sound(handle);
 }
 
-static void random_model(size_t size, int steps)
-{
+static void random_model(size_t size, int steps) {
   PSMHandle handle = h_init(h_shm_name(""), size);
   uint64_t seed = h_seed;
   size_t largest = h_largest(handle), target = 500;
@@ -294,8 +290,10 @@ static void random_model(size_t size, int steps)
     size_t chance = model.count < target ? 70 : 30, want = a_size(&seed);
     if (h_below(&seed, 100) < chance || !model.count) {
       char *block = PSMalloc(handle, want);
-      if (block) model_add(block, want, h_random(&seed));
-      else refused++, target = model.count / 2;
+      if (block)
+        model_add(block, want, h_random(&seed));
+      else
+        refused++, target = model.count / 2;
     } else if (h_below(&seed, 10)) {
       held gone = model_remove(h_below(&seed, model.count));
       CHECK_SETS(0, PSMfree(handle, gone.at));
@@ -320,8 +318,7 @@ CASE(random_model_3_mib) { random_model(3 * MIB, h_rounds(40000)); }
 CASE(random_model_100_mib) { random_model(100 * MIB, h_rounds(60000)); }
 
 /* Fill with blocks of one size, and nothing is lost when all are free again. */
-CASE(fill_and_free)
-{
+CASE(fill_and_free) {
   size_t segments[] = {30 * KIB, 64 * KIB, MIB, 5 * MIB};
   size_t sizes[] = {0, 16, 24, 100, 1000, 5000, 20000};
   static void *blocks[400000];
@@ -358,8 +355,7 @@ CASE(fill_and_free)
   }
 }
 
-CASE(stat_is_exact)
-{
+CASE(stat_is_exact) {
   PSMHandle handle = h_init(h_shm_name(""), 8 * MIB);
   PSMStat empty = h_stat(handle);
   CHECK_EQ(empty.size, 8 * MIB);
@@ -397,8 +393,7 @@ CASE(stat_is_exact)
   PSMdeinit(handle);
 }
 
-CASE(trim_gives_memory_back)
-{
+CASE(trim_gives_memory_back) {
   PSMHandle handle = h_init(h_shm_name(""), 64 * MIB);
   void *block[50], *stays = PSMalloc(handle, 100);
   CHECK(stays != NULL);
@@ -426,8 +421,7 @@ CASE(trim_gives_memory_back)
   PSMdeinit(handle);
 }
 
-CASE(usable_size)
-{
+CASE(usable_size) {
   PSMHandle handle = h_init(h_shm_name(""), 2 * MIB);
   for (size_t size = 0; size < 300 * KIB; size += 1 + size / 50) {
     void *block = PSMalloc(handle, size);

@@ -4,15 +4,13 @@
 /* ---- Pointers --------------------------------------------------------------- */
 
 /* What must not change. Figures that depend on whose cache holds a free block are left out. */
-static bool same(PSMHandle handle, PSMStat before)
-{
+static bool same(PSMHandle handle, PSMStat before) {
   PSMStat now = h_stat(handle);
   return now.blocks == before.blocks && now.used == before.used && now.largest == before.largest &&
          now.free + now.cached == before.free + before.cached && now.members == before.members;
 }
 
-static void refused(PSMHandle handle, void *pointer)
-{
+static void refused(PSMHandle handle, void *pointer) {
   PSMStat before = h_stat(handle);
   CHECK_REFUSED(PSMfree(handle, pointer));
   CHECK_REFUSED(CHECK_EQ(PSMusableSize(handle, pointer), 0));
@@ -21,8 +19,7 @@ static void refused(PSMHandle handle, void *pointer)
   h_sound(handle);
 }
 
-CASE(double_free_small)
-{
+CASE(double_free_small) {
   PSMHandle handle = h_init(h_shm_name(""), MIB);
   size_t sizes[] = {0, 1, 16, 40, 100, 500, 1000, 2000};
   for (size_t i = 0; i < 8; i++) {
@@ -43,22 +40,19 @@ CASE(double_free_small)
   PSMdeinit(handle);
 }
 
-static void *free_it(void *arg)
-{
+static void *free_it(void *arg) {
   void **pair = arg;
   CHECK_SETS(0, PSMfree(pair[0], pair[1]));
   CHECK_SETS(PSM_E_DOUBLE_FREE, PSMfree(pair[0], pair[1]));
   return NULL;
 }
-static void *free_again(void *arg)
-{
+static void *free_again(void *arg) {
   void **pair = arg;
   CHECK_SETS(PSM_E_DOUBLE_FREE, PSMfree(pair[0], pair[1]));
   return NULL;
 }
 
-CASE(double_free_by_another_thread)
-{
+CASE(double_free_by_another_thread) {
   PSMHandle handle = h_init(h_shm_name(""), MIB);
   for (size_t size = 16; size < 2000; size += 333) {
     void *keep = PSMalloc(handle, size);
@@ -74,8 +68,7 @@ CASE(double_free_by_another_thread)
   PSMdeinit(handle);
 }
 
-CASE(double_free_by_another_process)
-{
+CASE(double_free_by_another_process) {
   PSMHandle handle = h_init(h_shm_name(""), MIB);
   void *small = PSMalloc(handle, 100), *large = PSMalloc(handle, 100 * KIB);
   void *cached = PSMalloc(handle, 100), *keep = PSMalloc(handle, 100);
@@ -98,8 +91,7 @@ CASE(double_free_by_another_process)
   PSMdeinit(handle);
 }
 
-CASE(double_free_large)
-{
+CASE(double_free_large) {
   PSMHandle handle = h_init(h_shm_name(""), 8 * MIB);
   size_t sizes[] = {100 * KIB, 300 * KIB, MIB};
   for (size_t i = 0; i < 3; i++) {
@@ -119,8 +111,7 @@ CASE(double_free_large)
 }
 
 /* The slab of the block is given back and becomes a part of something else. */
-CASE(double_free_after_the_slab_went)
-{
+CASE(double_free_after_the_slab_went) {
   PSMHandle handle = h_init(h_shm_name(""), MIB);
   enum { N = 8000 };
   static void *blocks[N];
@@ -139,8 +130,7 @@ CASE(double_free_after_the_slab_went)
   PSMdeinit(handle);
 }
 
-CASE(interior_pointers)
-{
+CASE(interior_pointers) {
   PSMHandle handle = h_init(h_shm_name(""), 4 * MIB);
   size_t sizes[] = {1, 40, 100, 700, 3000, 20000, 100 * KIB, 500 * KIB};
   for (size_t i = 0; i < 8; i++) {
@@ -156,15 +146,21 @@ CASE(interior_pointers)
   PSMdeinit(handle);
 }
 
-CASE(pointers_from_elsewhere)
-{
+CASE(pointers_from_elsewhere) {
   PSMHandle handle = h_init(h_shm_name("a"), MIB), other = h_init(h_shm_name("b"), MIB);
   void *theirs = PSMalloc(other, 100), *heap = malloc(100), *mine = PSMalloc(handle, 100);
   int local = 0;
   CHECK(theirs && heap && mine);
-  void *bad[] = {theirs, heap, &local, (void *)(uintptr_t)16, (void *)(uintptr_t)1,
-                 (void *)UINTPTR_MAX, (char *)handle - 16, (char *)handle + MIB,
-                 (char *)handle + 3 * MIB, (void *)(uintptr_t)0x7fffffffffff};
+  void *bad[] = {theirs,
+                 heap,
+                 &local,
+                 (void *)(uintptr_t)16,
+                 (void *)(uintptr_t)1,
+                 (void *)UINTPTR_MAX,
+                 (char *)handle - 16,
+                 (char *)handle + MIB,
+                 (char *)handle + 3 * MIB,
+                 (void *)(uintptr_t)0x7fffffffffff};
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
     CHECK_SETS(PSM_E_POINTER, PSMfree(handle, bad[i]));
     refused(handle, bad[i]);
@@ -176,8 +172,7 @@ CASE(pointers_from_elsewhere)
   PSMdeinit(other);
 }
 
-CASE(pointers_into_metadata)
-{
+CASE(pointers_into_metadata) {
   PSMHandle handle = h_init(h_shm_name(""), MIB);
   void *block[20];
   for (size_t i = 0; i < 20; i++) block[i] = PSMalloc(handle, i * 60);
@@ -194,8 +189,7 @@ CASE(pointers_into_metadata)
 }
 
 /* Every address of a segment: only where a block begins may it be freed. */
-CASE(every_address_of_a_segment)
-{
+CASE(every_address_of_a_segment) {
   PSMHandle handle = h_init(h_shm_name(""), 256 * KIB);
   char *block[40];
   for (size_t i = 0; i < 40; i++) {
@@ -207,8 +201,10 @@ CASE(every_address_of_a_segment)
   for (char *p = (char *)handle; p < (char *)handle + 256 * KIB; p++) {
     bool is_block = false;
     for (size_t i = 0; i < 40; i++) is_block = is_block || p == block[i];
-    if (!is_block) CHECK_REFUSED(PSMfree(handle, p));
-    else CHECK(PSMusableSize(handle, p) > 0);
+    if (!is_block)
+      CHECK_REFUSED(PSMfree(handle, p));
+    else
+      CHECK(PSMusableSize(handle, p) > 0);
   }
   CHECK(same(handle, before));
   h_sound(handle);
@@ -217,8 +213,7 @@ CASE(every_address_of_a_segment)
 
 /* ---- Handles and sizes ------------------------------------------------------- */
 
-static void bad_handle(PSMHandle handle)
-{
+static void bad_handle(PSMHandle handle) {
   char byte = 0;
   void *place = &byte;
   uint32_t lock = 0;
@@ -252,8 +247,7 @@ static void bad_handle(PSMHandle handle)
   CHECK_EQ(PSMlastError(), PSM_E_HANDLE);
 }
 
-CASE(bad_handles)
-{
+CASE(bad_handles) {
   int local = 0;
   PSMHandle handle = h_init(h_shm_name(""), MIB);
   void *block = PSMalloc(handle, 100);
@@ -277,11 +271,18 @@ CASE(bad_handles)
   PSMdeinit(again);
 }
 
-CASE(huge_sizes)
-{
+CASE(huge_sizes) {
   PSMHandle handle = h_init(h_shm_name(""), MIB);
-  size_t sizes[] = {MIB, 2 * MIB, SIZE_MAX, SIZE_MAX - 1, SIZE_MAX - 4095, SIZE_MAX - 65535,
-                    PTRDIFF_MAX, (size_t)PTRDIFF_MAX + 1, (size_t)1 << 32, (size_t)1 << 48};
+  size_t sizes[] = {MIB,
+                    2 * MIB,
+                    SIZE_MAX,
+                    SIZE_MAX - 1,
+                    SIZE_MAX - 4095,
+                    SIZE_MAX - 65535,
+                    PTRDIFF_MAX,
+                    (size_t)PTRDIFF_MAX + 1,
+                    (size_t)1 << 32,
+                    (size_t)1 << 48};
   PSMStat before = h_stat(handle);
   for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
     CHECK_SETS(PSM_E_NOMEM, CHECK(PSMalloc(handle, sizes[i]) == NULL));
@@ -300,8 +301,7 @@ CASE(huge_sizes)
   PSMdeinit(handle);
 }
 
-CASE(small_alignment_of_members_and_locks)
-{
+CASE(small_alignment_of_members_and_locks) {
   PSMHandle handle = h_init(h_shm_name(""), MIB);
   uint32_t outside = 0, *lock = PSMcalloc(handle, 2, sizeof *lock);
   CHECK(lock != NULL);

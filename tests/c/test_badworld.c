@@ -4,8 +4,7 @@
 #include <sched.h>
 #include <sys/mount.h>
 
-CASE(address_is_taken)
-{
+CASE(address_is_taken) {
   PSMHandle handle = h_init(h_shm_name(""), MIB);
   char *zeros = calloc(1, 2 * MIB);
   h_write_file(h_path("the-occupant"), zeros, 2 * MIB);
@@ -18,8 +17,7 @@ CASE(address_is_taken)
   h_sound(handle);
   PSMdeinit(handle);
 }
-EXEC_CHILD(taken)
-{
+EXEC_CHILD(taken) {
   void *at = NULL;
   CHECK(sscanf(argv[1], "%p", &at) == 1);
   int fd = open(argv[2], O_RDONLY | O_CLOEXEC);
@@ -38,11 +36,11 @@ EXEC_CHILD(taken)
 }
 
 /* A creator takes another address instead. */
-CASE(creator_gives_way)
-{
+CASE(creator_gives_way) {
   PSMHandle handle = h_init(h_shm_name(""), MIB);
   PSMdeinit(handle);
-  void *map = mmap(handle, MIB, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+  void *map =
+      mmap(handle, MIB, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
   CHECK_PTR(map, handle);
   PSMHandle other = h_init(h_shm_name(""), MIB);
   CHECK((char *)other >= (char *)handle + MIB || (char *)other + MIB <= (char *)handle);
@@ -52,8 +50,7 @@ CASE(creator_gives_way)
 
 /* ---- A file system of 8 MiB --------------------------------------------------- */
 
-static char *small_disk(void)
-{
+static char *small_disk(void) {
   char *path = h_path("disk");
   CHECK(mkdir(path, 0700) == 0);
   if (unshare(CLONE_NEWNS) != 0) SKIP("no private mounts: %s", strerror(errno));
@@ -64,8 +61,7 @@ static char *small_disk(void)
 }
 
 /* Take `bytes` of the disk, or all that is left. */
-static void ballast(const char *path, size_t bytes)
-{
+static void ballast(const char *path, size_t bytes) {
   static char zeros[4096];
   int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
   CHECK(fd >= 0);
@@ -73,8 +69,7 @@ static void ballast(const char *path, size_t bytes)
   close(fd);
 }
 
-static size_t fill_up(PSMHandle handle, size_t size, void **blocks, size_t n, size_t limit)
-{
+static size_t fill_up(PSMHandle handle, size_t size, void **blocks, size_t n, size_t limit) {
   PSMclearError();
   while (n < limit && (blocks[n] = PSMalloc(handle, size)) != NULL) {
     memset(blocks[n], (int)(n & 0xff), PSMusableSize(handle, blocks[n])); /* SIGBUS, if any */
@@ -86,8 +81,7 @@ static size_t fill_up(PSMHandle handle, size_t size, void **blocks, size_t n, si
   return n;
 }
 
-static void *in_a_new_thread(void *arg)
-{
+static void *in_a_new_thread(void *arg) {
   PSMHandle handle = arg;
   void *block = PSMalloc(handle, 24);
   if (block) memset(block, 1, 24);
@@ -95,8 +89,7 @@ static void *in_a_new_thread(void *arg)
   return NULL;
 }
 
-CASE(full_disk)
-{
+CASE(full_disk) {
   enum { LIMIT = 600000 };
   static void *blocks[LIMIT];
   char *disk = small_disk(), *path = h_text("%s/segment", disk);
@@ -141,8 +134,7 @@ CASE(full_disk)
   PSMdeinit(handle);
   CHECK(!h_exists(path));
 }
-EXEC_CHILD(on_a_full_disk)
-{
+EXEC_CHILD(on_a_full_disk) {
   void *block = NULL;
   CHECK(sscanf(argv[1], "%p", &block) == 1);
   PSMHandle handle = h_init(argv[0], 64 * MIB); /* to join takes no space */
@@ -152,8 +144,7 @@ EXEC_CHILD(on_a_full_disk)
   return 0;
 }
 
-CASE(creation_on_a_full_disk)
-{
+CASE(creation_on_a_full_disk) {
   char *disk = small_disk(), *path = h_text("%s/segment", disk);
   ballast(h_text("%s/ballast", disk), SIZE_MAX);
   size_t sizes[] = {30 * KIB, MIB, 64 * MIB};
@@ -176,8 +167,10 @@ CASE(creation_on_a_full_disk)
     PSMinit(path, 16 * MIB, NULL, &handle);
     if (handle) {
       void *block = PSMalloc(handle, 100);
-      if (block) memset(block, 1, 100);
-      else CHECK_EQ(PSMlastError(), PSM_E_NOSPACE);
+      if (block)
+        memset(block, 1, 100);
+      else
+        CHECK_EQ(PSMlastError(), PSM_E_NOSPACE);
       h_sound(handle);
       PSMdeinit(handle);
     } else {
@@ -190,8 +183,7 @@ CASE(creation_on_a_full_disk)
 
 /* ---- Crowds and sudden ends ----------------------------------------------------- */
 
-CASE(more_members_than_seats)
-{
+CASE(more_members_than_seats) {
   enum { SEATS = 1024 };
   static pid_t child[SEATS];
   static PSMMember members[SEATS + 1];
@@ -233,8 +225,7 @@ CASE(more_members_than_seats)
   PSMdeinit(handle);
   CHECK(!h_exists(h_shm_path("")));
 }
-EXEC_CHILD(seat)
-{
+EXEC_CHILD(seat) {
   PSMHandle handle = (PSMHandle)(uintptr_t)1;
   PSMclearError();
   PSMinit(argv[0], MIB, NULL, &handle);
@@ -253,8 +244,7 @@ EXEC_CHILD(seat)
   return 0;
 }
 
-CASE(file_unlinked_in_use)
-{
+CASE(file_unlinked_in_use) {
   PSMHandle old = h_init(h_shm_name(""), MIB);
   *(uint64_t *)PSMgetUser(old) = 1;
   CHECK(unlink(h_shm_path("")) == 0);
@@ -271,8 +261,7 @@ CASE(file_unlinked_in_use)
   PSMdeinit(fresh);
   CHECK(!h_exists(h_shm_path("")));
 }
-EXEC_CHILD(newer)
-{
+EXEC_CHILD(newer) {
   PSMHandle handle = h_init(argv[0], MIB);
   CHECK_EQ(*(uint64_t *)PSMgetUser(handle), 2);
   CHECK(PSMalloc(handle, 10) != NULL);
@@ -280,8 +269,7 @@ EXEC_CHILD(newer)
   return 0;
 }
 
-CASE(creator_is_killed)
-{
+CASE(creator_is_killed) {
   uint64_t seed = h_seed;
   for (int round = 0; round < h_rounds(200); round++) {
     pid_t child = h_fork();
@@ -303,8 +291,7 @@ CASE(creator_is_killed)
 }
 
 /* Creating, joining and leaving at the same time: never a failure, never two segments. */
-CASE(all_come_and_go_at_once)
-{
+CASE(all_come_and_go_at_once) {
   enum { N = 4 };
   pid_t child[N];
   h_gate go = h_gate_new();

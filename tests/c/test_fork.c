@@ -1,8 +1,7 @@
 /* A child made by fork is a member with no call of its own. */
 #include "harness.h"
 
-static bool is_member(PSMHandle handle, pid_t pid)
-{
+static bool is_member(PSMHandle handle, pid_t pid) {
   PSMMember members[16];
   int count = PSMmembers(handle, members, 16);
   CHECK(count >= 0 && count <= 16);
@@ -11,8 +10,7 @@ static bool is_member(PSMHandle handle, pid_t pid)
   return false;
 }
 
-CASE(child_is_a_member)
-{
+CASE(child_is_a_member) {
   PSMHandle handle = h_init(h_shm_name(""), MIB);
   void **root = PSMgetUser(handle);
   void *small = PSMalloc(handle, 40), *large = PSMalloc(handle, 200 * KIB);
@@ -52,8 +50,7 @@ CASE(child_is_a_member)
   CHECK(!h_exists(h_shm_path("")));
 }
 
-CASE(parent_exits_first_and_a_third_joins)
-{
+CASE(parent_exits_first_and_a_third_joins) {
   h_gate ready = h_gate_new(), go = h_gate_new();
   for (int leave = 0; leave < 2; leave++) {
     pid_t parent = h_fork();
@@ -88,8 +85,7 @@ CASE(parent_exits_first_and_a_third_joins)
     h_gate_pass(ready);
   }
 }
-EXEC_CHILD(third)
-{
+EXEC_CHILD(third) {
   PSMHandle handle = h_init(argv[0], MIB);
   uint64_t *user = PSMgetUser(handle);
   CHECK_EQ(*user, 77);
@@ -99,8 +95,7 @@ EXEC_CHILD(third)
   return 0;
 }
 
-CASE(two_segments)
-{
+CASE(two_segments) {
   PSMHandle a = h_init(h_shm_name("a"), MIB), b = h_init(h_shm_name("b"), 2 * MIB);
   pid_t child = h_fork();
   if (child == 0) {
@@ -123,8 +118,7 @@ CASE(two_segments)
 }
 
 /* The counted uses are inherited too: the child owes as many as its parent. */
-CASE(uses_are_inherited)
-{
+CASE(uses_are_inherited) {
   PSMHandle handle = h_init(h_shm_name(""), MIB);
   CHECK_PTR(h_init(h_shm_name(""), MIB), handle);
   pid_t child = h_fork();
@@ -142,8 +136,7 @@ CASE(uses_are_inherited)
 }
 
 /* The forking thread has free blocks in its cache: parent and child must not both take them. */
-CASE(cache_is_not_shared)
-{
+CASE(cache_is_not_shared) {
   enum { N = 2000 };
   PSMHandle handle = h_init(h_shm_name(""), 4 * MIB);
   void *warm[100];
@@ -175,8 +168,7 @@ static struct {
   int stop;
 } busy;
 
-static void *allocate_always(void *arg)
-{
+static void *allocate_always(void *arg) {
   uint64_t seed = (uintptr_t)arg;
   void *held[64] = {0};
   while (!__atomic_load_n(&busy.stop, __ATOMIC_RELAXED)) {
@@ -188,8 +180,7 @@ static void *allocate_always(void *arg)
   return NULL;
 }
 
-CASE(fork_while_threads_allocate)
-{
+CASE(fork_while_threads_allocate) {
 #ifdef __SANITIZE_THREAD__
   SKIP("the thread sanitizer does not fork with threads");
 #endif
@@ -224,8 +215,7 @@ CASE(fork_while_threads_allocate)
 }
 
 /* As a child of a thread, not of the main one. */
-static void *fork_in_a_thread(void *arg)
-{
+static void *fork_in_a_thread(void *arg) {
   PSMHandle handle = arg;
   void *mine = PSMalloc(handle, 64);
   pid_t child = h_fork();
@@ -242,8 +232,7 @@ static void *fork_in_a_thread(void *arg)
   return NULL;
 }
 
-CASE(fork_in_threads)
-{
+CASE(fork_in_threads) {
 #ifdef __SANITIZE_THREAD__
   SKIP("the thread sanitizer does not fork with threads");
 #endif
@@ -257,8 +246,7 @@ CASE(fork_in_threads)
   CHECK(!h_exists(h_shm_path("")));
 }
 
-CASE(child_exits_without_leaving)
-{
+CASE(child_exits_without_leaving) {
   PSMHandle handle = h_init(h_shm_name(""), MIB);
   for (int i = 0; i < 5; i++) {
     pid_t child = h_fork();
@@ -286,8 +274,7 @@ CASE(child_exits_without_leaving)
   CHECK(!h_exists(h_shm_path("")));
 }
 
-CASE(exec_does_not_stay_a_member)
-{
+CASE(exec_does_not_stay_a_member) {
   h_gate ready = h_gate_new(), go = h_gate_new();
   PSMHandle handle = h_init(h_shm_name(""), MIB);
   pid_t child = h_spawn("idle", h_gate_text(ready), h_gate_text(go), NULL);
@@ -299,16 +286,14 @@ CASE(exec_does_not_stay_a_member)
   h_gate_open(go);
   CHECK_EQ(h_wait(child), 0);
 }
-EXEC_CHILD(idle)
-{
+EXEC_CHILD(idle) {
   h_gate_open(h_gate_from(argv[0]));
   h_gate_pass(h_gate_from(argv[1]));
   return 0;
 }
 
 /* The path is gone: the child still gets a seat of its own, through the descriptor. */
-CASE(fork_after_unlink)
-{
+CASE(fork_after_unlink) {
   PSMHandle handle = h_init(h_shm_name(""), MIB);
   CHECK(unlink(h_shm_path("")) == 0);
   pid_t child = h_fork();
@@ -325,8 +310,7 @@ CASE(fork_after_unlink)
   PSMdeinit(handle);
 }
 
-CASE(generations)
-{
+CASE(generations) {
   PSMHandle handle = h_init(h_shm_name(""), MIB);
   pid_t child = h_fork();
   for (int depth = 0; child == 0; depth++) {

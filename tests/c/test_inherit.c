@@ -2,8 +2,7 @@
 #include "harness.h"
 
 /* What a child does with a segment that it has taken over. */
-static void use_and_leave(PSMHandle handle)
-{
+static void use_and_leave(PSMHandle handle) {
   void *block = PSMalloc(handle, 1000);
   CHECK(block != NULL);
   h_fill(block, 1000, (uint64_t)getpid());
@@ -14,8 +13,7 @@ static void use_and_leave(PSMHandle handle)
   CHECK_SETS(PSM_E_HANDLE, PSMdeinit(handle));
 }
 
-CASE(prepare_fork_execute)
-{
+CASE(prepare_fork_execute) {
   PSMHandle handle = h_init(h_shm_name(""), MIB);
   CHECK_PTR(PSMprepareInherit(handle), handle);
   pid_t child = h_fork();
@@ -34,8 +32,7 @@ CASE(prepare_fork_execute)
   CHECK(!h_exists(h_shm_path("")));
 }
 
-CASE(execute_needs_prepare)
-{
+CASE(execute_needs_prepare) {
   PSMHandle handle = h_init(h_shm_name(""), MIB);
   pid_t child = h_fork();
   if (child == 0) {
@@ -50,8 +47,7 @@ CASE(execute_needs_prepare)
   CHECK(!h_exists(h_shm_path("")));
 }
 
-CASE(cancel)
-{
+CASE(cancel) {
   PSMHandle handle = h_init(h_shm_name(""), MIB);
   CHECK_SETS(PSM_E_STATE, PSMcancelInherit(handle));
   CHECK(PSMprepareInherit(handle) != NULL);
@@ -78,8 +74,7 @@ CASE(cancel)
   CHECK(!h_exists(h_shm_path("")));
 }
 
-CASE(segment_waits_for_the_child)
-{
+CASE(segment_waits_for_the_child) {
   h_gate left = h_gate_new();
   PSMHandle handle = h_init(h_shm_name(""), MIB);
   char *text = PSMalloc(handle, 100);
@@ -104,8 +99,7 @@ CASE(segment_waits_for_the_child)
   CHECK(!h_exists(h_shm_path("")));
 }
 
-CASE(several_prepares_and_children)
-{
+CASE(several_prepares_and_children) {
   enum { N = 8 };
   PSMHandle handle = h_init(h_shm_name(""), MIB);
   for (int i = 0; i < N; i++) CHECK(PSMprepareInherit(handle) == handle);
@@ -123,8 +117,7 @@ CASE(several_prepares_and_children)
   CHECK(!h_exists(h_shm_path("")));
 }
 
-CASE(one_prepare_entitles_one_child)
-{
+CASE(one_prepare_entitles_one_child) {
   enum { N = 4 };
   for (int round = 0; round < 5; round++) {
     PSMHandle handle = h_init(h_shm_name(""), MIB);
@@ -146,8 +139,7 @@ CASE(one_prepare_entitles_one_child)
   }
 }
 
-CASE(grandchildren)
-{
+CASE(grandchildren) {
   PSMHandle handle = h_init(h_shm_name(""), MIB);
   CHECK(PSMprepareInherit(handle) == handle);
   pid_t child = h_fork();
@@ -170,8 +162,7 @@ CASE(grandchildren)
 }
 
 /* Prepared by the parent, executed by the grandchild: the child in between does nothing. */
-CASE(execute_in_a_grandchild)
-{
+CASE(execute_in_a_grandchild) {
   PSMHandle handle = h_init(h_shm_name(""), MIB);
   CHECK(PSMprepareInherit(handle) == handle);
   pid_t child = h_fork();
@@ -193,8 +184,7 @@ CASE(execute_in_a_grandchild)
 
 /* The parent initialises again between prepare and fork, after fork, or between its leaving
  * and the child's execute; each PSMinit is owed one PSMdeinit, whatever the order. */
-CASE(init_again_in_every_order)
-{
+CASE(init_again_in_every_order) {
   for (int order = 0; order < 8; order++) {
     const bool before = order & 1, after = order & 2, in_child = order & 4;
     h_gate go = h_gate_new();
@@ -229,8 +219,7 @@ CASE(init_again_in_every_order)
   }
 }
 
-CASE(init_instead_of_execute)
-{
+CASE(init_instead_of_execute) {
   PSMHandle handle = h_init(h_shm_name(""), MIB);
   pid_t child = h_fork();
   if (child == 0) {
@@ -245,8 +234,7 @@ CASE(init_instead_of_execute)
 }
 
 /* A child takes over twice and owes two; what it has inherited from its parent ends. */
-CASE(two_entitlements_for_one_child)
-{
+CASE(two_entitlements_for_one_child) {
   PSMHandle handle = h_init(h_shm_name(""), MIB);
   CHECK_PTR(h_init(h_shm_name(""), MIB), handle);
   CHECK(PSMprepareInherit(handle) == handle && PSMprepareInherit(handle) == handle);
@@ -264,8 +252,7 @@ CASE(two_entitlements_for_one_child)
   CHECK(!h_exists(h_shm_path("")));
 }
 
-CASE(null_and_bad_handles)
-{
+CASE(null_and_bad_handles) {
   CHECK(PSMprepareInherit(NULL) == NULL);
   CHECK(PSMexecuteInherit(NULL) == NULL);
   PSMcancelInherit(NULL);

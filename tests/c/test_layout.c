@@ -27,23 +27,21 @@ static const struct golden goldens[] = {
      70095992, 193847680, 18146069632, 18154258432},
 };
 
-CASE(geometry_is_golden)
-{
+CASE(geometry_is_golden) {
   for (size_t i = 0; i < sizeof goldens / sizeof *goldens; i++) {
     const struct golden *want = &goldens[i];
     struct geometry g;
     CHECK(psm_geometry(&g, want->size, UINT64_C(0x550000000000)));
-    struct golden got = {g.size,      g.shift,     g.units,      g.classes->count, g.caches,
-                         g.bins,      g.slab_size, g.cache_size, g.table,          g.committed,
-                         g.bin_heads, g.owners,    g.eager,      g.slabs,          g.cache_area,
-                         g.data};
+    struct golden got = {g.size,   g.shift,     g.units,      g.classes->count,
+                         g.caches, g.bins,      g.slab_size,  g.cache_size,
+                         g.table,  g.committed, g.bin_heads,  g.owners,
+                         g.eager,  g.slabs,     g.cache_area, g.data};
     if (memcmp(&got, want, sizeof got) != 0)
       FAIL("the layout of %" PRIu64 " bytes has changed: data at %" PRIu64, want->size, g.data);
   }
 }
 
-CASE(structs_are_golden)
-{
+CASE(structs_are_golden) {
   CHECK_EQ(offsetof(struct header_shm, format), 8);
   CHECK_EQ(offsetof(struct header_shm, pointer_size), 12);
   CHECK_EQ(offsetof(struct header_shm, size), 16);
@@ -63,8 +61,7 @@ CASE(structs_are_golden)
   CHECK_EQ(offsetof(struct cache_shm, slots), 64);
 }
 
-CASE(header_bytes_are_golden)
-{
+CASE(header_bytes_are_golden) {
   static const unsigned char want[] = {'P', 'S', 'M', 'S', 'E', 'G', '\r', '\n', 1,    0, 0,
                                        0,   8,   1,   0,   1,   0,   0,    0,    0x10, 0, 0,
                                        0,   0,   0,   0,   0,   0,   0,    0x55, 0,    0, 16};
@@ -81,21 +78,19 @@ CASE(header_bytes_are_golden)
   CHECK(header.checksum != 0);
 }
 
-CASE(classes_waste_little)
-{
+CASE(classes_waste_little) {
   for (uint32_t shift = 12; shift <= 16; shift += 2) {
     const struct psm_classes *classes = psm_classes_for(shift);
     CHECK_EQ(classes->at[classes->count - 1].size, classes->small_max);
     for (uint32_t size = 1; size <= classes->small_max; size++) {
-      const struct psm_class *class = &classes->at[size_class(classes, size)];
-      CHECK(class->size >= size);
-      CHECK(class->size < size + size * 5 / 8 + 16);
+      const struct psm_class *cls = &classes->at[size_class(classes, size)];
+      CHECK(cls->size >= size);
+      CHECK(cls->size < size + size * 5 / 8 + 16);
     }
   }
 }
 
-CASE(block_index_is_exact)
-{
+CASE(block_index_is_exact) {
   for (uint32_t shift = 12; shift <= 16; shift += 2) {
     const struct psm_classes *classes = psm_classes_for(shift);
     for (uint32_t i = 0; i < classes->count; i++)
@@ -104,8 +99,7 @@ CASE(block_index_is_exact)
   }
 }
 
-CASE(metadata_stays_under_four_percent)
-{
+CASE(metadata_stays_under_four_percent) {
   struct geometry g;
   CHECK(psm_geometry(&g, UINT64_C(256) << 20, UINT64_C(0x550000000000)));
   CHECK(g.data * 100 < g.size * 4);

@@ -1,20 +1,20 @@
 /* Names, and PSMopen with its options. */
 #include "harness.h"
 
-static int open_is(const char *name, size_t size, uint32_t flags)
-{
+static int open_is(const char *name, size_t size, uint32_t flags) {
   PSMOptions options = {size, NULL, 0, flags};
   PSMHandle handle = (PSMHandle)(uintptr_t)1;
   PSMclearError();
   int result = PSMopen(name, &options, &handle);
   CHECK_EQ(PSMlastError(), result);
-  if (result) CHECK(handle == NULL);
-  else PSMdeinit(handle);
+  if (result)
+    CHECK(handle == NULL);
+  else
+    PSMdeinit(handle);
   return result;
 }
 
-CASE(names)
-{
+CASE(names) {
   char *name = malloc(6000);
   CHECK(name != NULL);
   memset(name, 'x', 6000);
@@ -47,8 +47,7 @@ CASE(names)
   free(name);
 }
 
-CASE(null_arguments)
-{
+CASE(null_arguments) {
   PSMOptions options = {MIB, NULL, 0, 0};
   PSMHandle handle = (PSMHandle)(uintptr_t)1;
   CHECK_EQ(PSMopen(h_shm_name(""), &options, NULL), PSM_E_INVALID);
@@ -64,8 +63,7 @@ CASE(null_arguments)
   CHECK(!h_exists(h_shm_path("")));
 }
 
-CASE(join)
-{
+CASE(join) {
   CHECK_EQ(open_is(h_shm_name(""), MIB, PSM_OPEN_JOIN), PSM_E_NOT_FOUND);
   CHECK_EQ(open_is(h_shm_name(""), 0, PSM_OPEN_JOIN), PSM_E_NOT_FOUND);
   CHECK_EQ(open_is(h_shm_name(""), 0, PSM_OPEN_READONLY), PSM_E_NOT_FOUND);
@@ -87,8 +85,7 @@ CASE(join)
   CHECK_EQ(h_wait(child), 0);
   CHECK_EQ(open_is(h_shm_name(""), MIB, PSM_OPEN_JOIN), PSM_E_NOT_FOUND);
 }
-EXEC_CHILD(joins)
-{
+EXEC_CHILD(joins) {
   PSMHandle handle = h_open(argv[0], 0, 0);
   CHECK_EQ(h_stat(handle).size, MIB);
   CHECK_EQ(open_is(argv[0], MIB, PSM_OPEN_EXCLUSIVE), PSM_E_EXISTS);
@@ -98,8 +95,7 @@ EXEC_CHILD(joins)
   return 0;
 }
 
-CASE(exclusive)
-{
+CASE(exclusive) {
   PSMHandle handle = h_open(h_shm_name(""), MIB, PSM_OPEN_EXCLUSIVE);
   CHECK_EQ(open_is(h_shm_name(""), MIB, PSM_OPEN_EXCLUSIVE), PSM_E_EXISTS);
   CHECK_EQ(open_is(h_shm_path(""), MIB, PSM_OPEN_EXCLUSIVE), PSM_E_EXISTS);
@@ -109,8 +105,7 @@ CASE(exclusive)
   CHECK_EQ(open_is(h_shm_name(""), MIB, PSM_OPEN_EXCLUSIVE), 0);
 }
 
-CASE(keep)
-{
+CASE(keep) {
   PSMHandle handle = h_open(h_shm_name(""), MIB, PSM_OPEN_KEEP);
   char **root = PSMgetUser(handle);
   *root = PSMalloc(handle, 1000);
@@ -140,8 +135,7 @@ CASE(keep)
   PSMdeinit(again);
   CHECK(h_exists(h_shm_path("")));
 }
-EXEC_CHILD(goes_on)
-{
+EXEC_CHILD(goes_on) {
   void *base = NULL;
   CHECK(sscanf(argv[1], "%p", &base) == 1);
   PSMHandle handle = h_open(argv[0], 0, PSM_OPEN_JOIN);
@@ -158,8 +152,7 @@ EXEC_CHILD(goes_on)
 }
 
 /* As soon as one user asks for it. */
-CASE(keep_asked_by_a_joiner)
-{
+CASE(keep_asked_by_a_joiner) {
   PSMHandle handle = h_init(h_shm_name(""), MIB);
   *(uint64_t *)PSMgetUser(handle) = 5;
   pid_t child = h_spawn("keeps", h_shm_name(""), NULL);
@@ -170,22 +163,19 @@ CASE(keep_asked_by_a_joiner)
   CHECK_EQ(*(uint64_t *)PSMgetUser(handle), 5);
   PSMdeinit(handle);
 }
-EXEC_CHILD(keeps)
-{
+EXEC_CHILD(keeps) {
   PSMdeinit(h_open(argv[0], MIB, PSM_OPEN_KEEP));
   return 0;
 }
 
-CASE(read_only)
-{
+CASE(read_only) {
   h_gate ready = h_gate_new(), go = h_gate_new();
   PSMHandle handle = h_init(h_shm_name(""), MIB);
   uint32_t **root = PSMgetUser(handle);
   *root = PSMcalloc(handle, 1, 1000);
   CHECK(*root != NULL);
   h_fill(*root + 1, 996, 3);
-  pid_t child =
-      h_spawn("reads", h_shm_name(""), h_gate_text(ready), h_gate_text(go), NULL);
+  pid_t child = h_spawn("reads", h_shm_name(""), h_gate_text(ready), h_gate_text(go), NULL);
   h_gate_pass(ready);
   CHECK(PSMreap(handle) >= 0);              /* of the fork before the exec */
   CHECK_EQ(PSMmembers(handle, NULL, 0), 1); /* a reader has no seat */
@@ -202,8 +192,7 @@ CASE(read_only)
   PSMdeinit(handle);
   CHECK(!h_exists(h_shm_path("")));
 }
-EXEC_CHILD(reads)
-{
+EXEC_CHILD(reads) {
   h_gate ready = h_gate_from(argv[1]), go = h_gate_from(argv[2]);
   PSMHandle handle = h_open(argv[0], 0, PSM_OPEN_READONLY);
   uint32_t *block = *(uint32_t **)PSMgetUser(handle);
@@ -245,8 +234,7 @@ EXEC_CHILD(reads)
   return 0;
 }
 
-CASE(mode_bits)
-{
+CASE(mode_bits) {
   struct stat st;
   umask(022);
   PSMHandle handle = h_init(h_shm_name(""), MIB);
@@ -265,8 +253,7 @@ CASE(mode_bits)
   }
 }
 
-CASE(given_address_with_options)
-{
+CASE(given_address_with_options) {
   PSMHandle probe = h_init(h_shm_name("probe"), MIB), handle = NULL;
   PSMOptions options = {MIB, (char *)probe + 32 * MIB, 0, 0};
   CHECK_EQ(PSMopen(h_shm_name(""), &options, &handle), 0);

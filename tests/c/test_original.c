@@ -1,8 +1,7 @@
 /* The results that programs written for the original PSMalloc depend on. */
 #include "harness.h"
 
-CASE(init_refuses_bad_names)
-{
+CASE(init_refuses_bad_names) {
   PSMHandle handle = (PSMHandle)(uintptr_t)1;
   CHECK_SETS(PSM_E_NAME, PSMinit(NULL, MIB, NULL, &handle));
   CHECK(handle == NULL);
@@ -13,8 +12,7 @@ CASE(init_refuses_bad_names)
   CHECK(!h_exists(h_shm_path("")));
 }
 
-CASE(init_refuses_sizes_too_small)
-{
+CASE(init_refuses_sizes_too_small) {
   for (size_t size = 0; size <= 64; size++) {
     PSMHandle handle = (PSMHandle)(uintptr_t)1;
     CHECK_SETS(PSM_E_SIZE, PSMinit(h_shm_name(""), size, NULL, &handle));
@@ -23,8 +21,7 @@ CASE(init_refuses_sizes_too_small)
   }
 }
 
-CASE(init_refuses_another_size)
-{
+CASE(init_refuses_another_size) {
   PSMHandle first = h_init(h_shm_name(""), MIB);
   size_t others[] = {0, 64, MIB - 1, MIB + 1, MIB / 2, MIB * 2, MIB + 4096};
   for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
@@ -39,16 +36,14 @@ CASE(init_refuses_another_size)
   PSMdeinit(first);
   CHECK(!h_exists(h_shm_path("")));
 }
-EXEC_CHILD(other_size)
-{
+EXEC_CHILD(other_size) {
   PSMHandle handle = (PSMHandle)(uintptr_t)1;
   CHECK_SETS(PSM_E_SIZE, PSMinit(argv[0], strtoull(argv[1], NULL, 10), NULL, &handle));
   CHECK(handle == NULL);
   return 0;
 }
 
-CASE(second_init_is_counted)
-{
+CASE(second_init_is_counted) {
   PSMHandle first = h_init(h_shm_name(""), MIB);
   PSMHandle second = h_init(h_shm_name(""), MIB);
   CHECK_PTR(first, second);
@@ -67,8 +62,7 @@ CASE(second_init_is_counted)
   CHECK_SETS(PSM_E_HANDLE, PSMdeinit(first));
 }
 
-CASE(three_segments_at_once)
-{
+CASE(three_segments_at_once) {
   PSMHandle handle[3];
   void *block[3];
   for (int i = 0; i < 3; i++) {
@@ -93,8 +87,7 @@ CASE(three_segments_at_once)
   CHECK(!h_exists(h_shm_path("0")) && !h_exists(h_shm_path("2")));
 }
 
-CASE(file_without_user_starts_afresh)
-{
+CASE(file_without_user_starts_afresh) {
   pid_t child = h_fork();
   if (child == 0) {
     PSMHandle handle = h_init(h_shm_name(""), MIB);
@@ -123,8 +116,7 @@ CASE(file_without_user_starts_afresh)
   CHECK(!h_exists(h_shm_path("")));
 }
 
-CASE(nulls_do_nothing)
-{
+CASE(nulls_do_nothing) {
   PSMHandle handle = h_init(h_shm_name(""), MIB);
   void *block = PSMalloc(handle, 32);
   CHECK(block != NULL);
@@ -141,8 +133,7 @@ CASE(nulls_do_nothing)
   PSMdeinit(handle);
 }
 
-CASE(size_zero_gives_a_block)
-{
+CASE(size_zero_gives_a_block) {
   PSMHandle handle = h_init(h_shm_name(""), MIB);
   void *block[100];
   for (int i = 0; i < 100; i++) {
@@ -156,8 +147,7 @@ CASE(size_zero_gives_a_block)
   PSMdeinit(handle);
 }
 
-CASE(user_bytes)
-{
+CASE(user_bytes) {
   char *user = NULL;
   for (int round = 0; round < 2; round++) {
     PSMHandle handle = h_init(h_shm_name(""), MIB);
@@ -175,8 +165,7 @@ CASE(user_bytes)
     PSMdeinit(handle);
   }
 }
-EXEC_CHILD(user_bytes)
-{
+EXEC_CHILD(user_bytes) {
   PSMHandle handle = h_init(argv[0], MIB);
   void *expected = NULL;
   CHECK(sscanf(argv[1], "%p", &expected) == 1);
@@ -187,8 +176,7 @@ EXEC_CHILD(user_bytes)
   return 0;
 }
 
-CASE(same_address_in_a_second_process)
-{
+CASE(same_address_in_a_second_process) {
   size_t sizes[] = {30 * KIB, MIB, 16 * MIB, 256 * MIB};
   for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
     PSMHandle handle = h_init(h_shm_name(""), sizes[i]);
@@ -205,8 +193,7 @@ CASE(same_address_in_a_second_process)
     CHECK(!h_exists(h_shm_path("")));
   }
 }
-EXEC_CHILD(same_address)
-{
+EXEC_CHILD(same_address) {
   PSMHandle handle = h_init(argv[0], strtoull(argv[1], NULL, 10));
   void *base = NULL;
   CHECK(sscanf(argv[2], "%p", &base) == 1);
@@ -221,8 +208,7 @@ EXEC_CHILD(same_address)
   return 0;
 }
 
-CASE(given_address)
-{
+CASE(given_address) {
   /* Where PSM would put it is an address that can be had. */
   PSMHandle probe = h_init(h_shm_name("probe"), 4 * MIB);
   char *address = (char *)probe + 64 * MIB;
@@ -232,8 +218,9 @@ CASE(given_address)
   CHECK(PSMalloc(handle, 1000) != NULL);
   char *base = h_text("%p", (void *)address);
   CHECK_EQ(h_wait(h_spawn("given_address", h_shm_name(""), base, "1", NULL)), 0);
-  CHECK_EQ(h_wait(h_spawn("given_address", h_shm_name(""), h_text("%p", (void *)(address + 8 * MIB)),
-                          "0", NULL)), 0);
+  CHECK_EQ(h_wait(h_spawn("given_address", h_shm_name(""),
+                          h_text("%p", (void *)(address + 8 * MIB)), "0", NULL)),
+           0);
   /* Taken, in part taken, and not aligned. */
   char *bad[] = {(char *)probe, (char *)probe + 4 * MIB - 4096, (char *)probe - MIB + 4096,
                  address + 16 * MIB + 100, address + 16 * MIB + 512};
@@ -249,8 +236,7 @@ CASE(given_address)
   PSMdeinit(handle);
   PSMdeinit(probe);
 }
-EXEC_CHILD(given_address)
-{
+EXEC_CHILD(given_address) {
   void *base = NULL;
   CHECK(sscanf(argv[1], "%p", &base) == 1);
   PSMHandle handle = (PSMHandle)(uintptr_t)1;
@@ -266,8 +252,7 @@ EXEC_CHILD(given_address)
   return 0;
 }
 
-CASE(small_segment_holds_a_block)
-{
+CASE(small_segment_holds_a_block) {
   PSMHandle handle = h_init(h_shm_name(""), 30 * KIB);
   CHECK(PSMgetUser(handle) != NULL);
   for (int round = 0; round < 100; round++) {
@@ -280,8 +265,7 @@ CASE(small_segment_holds_a_block)
   PSMdeinit(handle);
 }
 
-CASE(every_small_size_works_or_is_refused)
-{
+CASE(every_small_size_works_or_is_refused) {
   int refused = 0;
   for (size_t size = 64; size <= 64 * KIB; size += 64) {
     PSMHandle handle = (PSMHandle)(uintptr_t)1;
@@ -314,8 +298,7 @@ CASE(every_small_size_works_or_is_refused)
   CHECK(refused > 0);
 }
 
-CASE(nine_blocks_of_105_kib_fit_into_1_mib)
-{
+CASE(nine_blocks_of_105_kib_fit_into_1_mib) {
   PSMHandle handle = h_init(h_shm_name(""), MIB);
   for (int round = 0; round < 3; round++) {
     void *block[9];
@@ -339,8 +322,7 @@ CASE(nine_blocks_of_105_kib_fit_into_1_mib)
   PSMdeinit(handle);
 }
 
-CASE(every_size_in_1_mib)
-{
+CASE(every_size_in_1_mib) {
   PSMHandle handle = h_init(h_shm_name(""), MIB);
   size_t largest = h_largest(handle);
   CHECK(largest >= 900 * KIB);
@@ -364,8 +346,7 @@ CASE(every_size_in_1_mib)
   PSMdeinit(handle);
 }
 
-CASE(last_deinit_removes_the_file)
-{
+CASE(last_deinit_removes_the_file) {
   PSMHandle handle = h_init(h_path("segment"), MIB);
   CHECK(h_exists(h_path("segment")));
   h_gate ready = h_gate_new(), go = h_gate_new();
@@ -378,8 +359,7 @@ CASE(last_deinit_removes_the_file)
   CHECK_EQ(h_wait(child), 0);
   CHECK(!h_exists(h_path("segment")));
 }
-EXEC_CHILD(leave_later)
-{
+EXEC_CHILD(leave_later) {
   PSMHandle handle = h_init(argv[0], MIB);
   h_gate_open(h_gate_from(argv[1]));
   h_gate_pass(h_gate_from(argv[2]));
@@ -388,8 +368,7 @@ EXEC_CHILD(leave_later)
   return 0;
 }
 
-CASE(relative_name_and_chdir)
-{
+CASE(relative_name_and_chdir) {
   CHECK(chdir(h_directory) == 0);
   CHECK(mkdir("inner", 0700) == 0);
   PSMHandle handle = h_init("segment", MIB);
@@ -406,8 +385,7 @@ CASE(relative_name_and_chdir)
   CHECK(!h_exists(h_path("inner/segment")));
 }
 
-CASE(sentences_and_version)
-{
+CASE(sentences_and_version) {
   for (int code = PSM_OWNER_DIED; code >= PSM_E_SYSTEM; code--) {
     const char *sentence = PSMerrorString(code);
     CHECK(sentence != NULL && strlen(sentence) > 5);

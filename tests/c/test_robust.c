@@ -1,8 +1,7 @@
 /* Sudden deaths: the others go on at once, and what the dead held comes back. */
 #include "harness.h"
 
-CASE(lock_of_the_dead)
-{
+CASE(lock_of_the_dead) {
   PSMHandle handle = h_init(h_shm_name(""), MIB);
   uint32_t *lock = PSMcalloc(handle, 1, sizeof *lock);
   CHECK(lock != NULL);
@@ -30,8 +29,7 @@ CASE(lock_of_the_dead)
   PSMdeinit(handle);
 }
 
-CASE(several_wait_for_the_lock_of_the_dead)
-{
+CASE(several_wait_for_the_lock_of_the_dead) {
   enum { N = 4 };
   PSMHandle handle = h_init(h_shm_name(""), MIB);
   uint32_t *lock = PSMcalloc(handle, 1, sizeof *lock);
@@ -65,8 +63,7 @@ CASE(several_wait_for_the_lock_of_the_dead)
 }
 
 /* A stopped process is alive: its lock is waited for. One that leaves gives it up. */
-CASE(lock_of_the_stopped_and_of_the_gone)
-{
+CASE(lock_of_the_stopped_and_of_the_gone) {
   PSMHandle handle = h_init(h_shm_name(""), MIB);
   uint32_t *lock = PSMcalloc(handle, 1, sizeof *lock);
   h_gate ready = h_gate_new(), go = h_gate_new();
@@ -100,8 +97,7 @@ CASE(lock_of_the_stopped_and_of_the_gone)
   CHECK(!h_exists(h_shm_path("")));
 }
 
-CASE(members_that_died)
-{
+CASE(members_that_died) {
   enum { N = 5 };
   PSMHandle handle = h_init(h_shm_name(""), MIB);
   h_gate ready = h_gate_new();
@@ -143,8 +139,7 @@ CASE(members_that_died)
   PSMdeinit(handle);
 }
 
-CASE(daemon_that_closed_everything)
-{
+CASE(daemon_that_closed_everything) {
   PSMHandle handle = h_init(h_shm_name(""), MIB);
   h_gate ready = h_gate_new(), go = h_gate_new();
   void **root = PSMgetUser(handle);
@@ -184,8 +179,7 @@ CASE(daemon_that_closed_everything)
   PSMdeinit(handle);
   CHECK(!h_exists(h_shm_path("")));
 }
-EXEC_CHILD(comes_by)
-{
+EXEC_CHILD(comes_by) {
   PSMHandle handle = h_init(argv[0], MIB); /* to join reaps the dead */
   CHECK_EQ(PSMreap(handle), 0);
   PSMdeinit(handle);
@@ -197,24 +191,26 @@ EXEC_CHILD(comes_by)
 enum { SLOTS = 256 };
 
 /* Blocks in the table belong to whoever takes them out: an atomic exchange. */
-static void work_for_ever(PSMHandle handle, void **table, uint64_t seed)
-{
+static void work_for_ever(PSMHandle handle, void **table, uint64_t seed) {
   for (;;) {
     void **slot = &table[h_below(&seed, SLOTS)];
     size_t size = h_below(&seed, 30) ? h_below(&seed, 600) : h_below(&seed, 60 * KIB);
     char *block = PSMalloc(handle, size);
     if (block && size) block[0] = block[size - 1] = 1;
     switch (h_below(&seed, 4)) {
-    case 0: PSMfree(handle, block); break;
-    case 1: block = PSMrealloc(handle, block, size / 2 + 1); /* fall through */
-    default: PSMfree(handle, __atomic_exchange_n(slot, block, __ATOMIC_ACQ_REL));
+      case 0:
+        PSMfree(handle, block);
+        break;
+      case 1:
+        block = PSMrealloc(handle, block, size / 2 + 1); /* fall through */
+      default:
+        PSMfree(handle, __atomic_exchange_n(slot, block, __ATOMIC_ACQ_REL));
     }
   }
 }
 
 /* Kill for a while; what is lost is at most one block for each kill, and it is counted. */
-static void kill_many(size_t segment_size, int kills)
-{
+static void kill_many(size_t segment_size, int kills) {
   enum { N = 3 };
   PSMHandle handle = h_init(h_shm_name(""), segment_size);
   uint64_t seed = h_seed;
@@ -272,16 +268,14 @@ CASE(kills_in_a_tight_segment) { kill_many(768 * KIB, h_rounds(300)); }
 /* PSMallocTo loses nothing: every block is in the table, or free. */
 enum { PUBLISHED = 3000 };
 
-static void publish(PSMHandle handle, void **mine, uint64_t seed)
-{
+static void publish(PSMHandle handle, void **mine, uint64_t seed) {
   for (int i = 0; i < PUBLISHED; i++)
     (void)PSMallocTo(handle, h_below(&seed, 100) ? h_below(&seed, 300) : h_below(&seed, 60 * KIB),
                      &mine[i]);
   for (;;) pause();
 }
 
-CASE(alloc_to_loses_nothing)
-{
+CASE(alloc_to_loses_nothing) {
   PSMHandle handle = h_init(h_shm_name(""), 4 * MIB);
   uint64_t seed = h_seed;
   void **table = PSMcalloc(handle, PUBLISHED, sizeof *table);
@@ -307,8 +301,7 @@ CASE(alloc_to_loses_nothing)
 
 /* Who takes back by PSMfreeFrom is killed too: then one block may be lost, but no place is left
  * that points to a free block. */
-static void publish_for_ever(PSMHandle handle, void **mine, uint64_t seed)
-{
+static void publish_for_ever(PSMHandle handle, void **mine, uint64_t seed) {
   for (;;) {
     void **slot = &mine[h_below(&seed, 16)];
     PSMfreeFrom(handle, slot);
@@ -316,8 +309,7 @@ static void publish_for_ever(PSMHandle handle, void **mine, uint64_t seed)
   }
 }
 
-CASE(free_from_leaves_no_dangling_place)
-{
+CASE(free_from_leaves_no_dangling_place) {
   enum { N = 3 };
   PSMHandle handle = h_init(h_shm_name(""), 16 * MIB);
   uint64_t seed = h_seed;
@@ -335,8 +327,7 @@ CASE(free_from_leaves_no_dangling_place)
     *victim = 0;
     if (round >= kills) continue;
     *victim = h_fork();
-    if (*victim == 0)
-      publish_for_ever(handle, table + 16 * (round % N), h_seed + (uint64_t)round);
+    if (*victim == 0) publish_for_ever(handle, table + 16 * (round % N), h_seed + (uint64_t)round);
   }
   h_sound(handle);
   uint64_t held = 0, blocks = h_stat(handle).blocks;
@@ -354,8 +345,7 @@ CASE(free_from_leaves_no_dangling_place)
 }
 
 /* Members are killed while they join and leave. */
-CASE(killed_while_joining_and_leaving)
-{
+CASE(killed_while_joining_and_leaving) {
   PSMHandle handle = h_init(h_shm_name(""), MIB);
   void *keep = PSMalloc(handle, 1000);
   h_fill(keep, 1000, 1);
@@ -377,8 +367,7 @@ CASE(killed_while_joining_and_leaving)
   PSMdeinit(handle);
   CHECK(!h_exists(h_shm_path("")));
 }
-EXEC_CHILD(joins_and_leaves)
-{
+EXEC_CHILD(joins_and_leaves) {
   PSMHandle handle;
   do {
     handle = h_init(argv[0], MIB);
@@ -389,8 +378,7 @@ EXEC_CHILD(joins_and_leaves)
 }
 
 /* The creator dies by SIGKILL, the others do not notice. */
-CASE(creator_dies_others_go_on)
-{
+CASE(creator_dies_others_go_on) {
   h_gate ready = h_gate_new(), go = h_gate_new();
   pid_t creator = h_fork();
   if (creator == 0) {

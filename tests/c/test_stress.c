@@ -21,49 +21,53 @@ typedef struct {
   int steps;
 } job;
 
-static size_t a_size(uint64_t *seed)
-{
+static size_t a_size(uint64_t *seed) {
   switch (h_below(seed, 40)) {
-  case 0: return h_below(seed, 150 * KIB);
-  case 1: case 2: return h_below(seed, 8 * KIB);
-  default: return h_below(seed, 512);
+    case 0:
+      return h_below(seed, 150 * KIB);
+    case 1:
+    case 2:
+      return h_below(seed, 8 * KIB);
+    default:
+      return h_below(seed, 512);
   }
 }
 
-static void seal(head *block, size_t size, uint64_t seed)
-{
+static void seal(head *block, size_t size, uint64_t seed) {
   *block = (head){size, seed};
   h_fill(block + 1, size, seed);
 }
 
-static void open_seal(const head *block)
-{
+static void open_seal(const head *block) {
   if (!h_intact(block + 1, block->size, block->seed))
     FAIL("block %p of %llu bytes is not as it was written", (const void *)block,
          (unsigned long long)block->size);
 }
 
-static head *make(job *j)
-{
+static head *make(job *j) {
   size_t size = a_size(&j->seed);
   head *block;
   switch (h_below(&j->seed, 8)) {
-  case 0:
-    block = PSMcalloc(j->handle, 1, sizeof *block + size);
-    for (size_t i = 0; block && i < (sizeof *block + size) / 8; i++)
-      if (((uint64_t *)(void *)block)[i]) FAIL("calloc is not zero");
-    break;
-  case 1: block = PSMalignedAlloc(j->handle, (size_t)16 << h_below(&j->seed, 9), sizeof *block + size); break;
-  default: block = PSMalloc(j->handle, sizeof *block + size);
+    case 0:
+      block = PSMcalloc(j->handle, 1, sizeof *block + size);
+      for (size_t i = 0; block && i < (sizeof *block + size) / 8; i++)
+        if (((uint64_t *)(void *)block)[i]) FAIL("calloc is not zero");
+      break;
+    case 1:
+      block = PSMalignedAlloc(j->handle, (size_t)16 << h_below(&j->seed, 9), sizeof *block + size);
+      break;
+    default:
+      block = PSMalloc(j->handle, sizeof *block + size);
   }
-  if (block) seal(block, size, h_random(&j->seed));
-  else __atomic_add_fetch(&j->table->refused, 1, __ATOMIC_RELAXED);
+  if (block)
+    seal(block, size, h_random(&j->seed));
+  else
+    __atomic_add_fetch(&j->table->refused, 1, __ATOMIC_RELAXED);
   return block;
 }
 
 /* A block that is nobody else's grows or shrinks. */
-static head *resize(job *j, head *block)
-{
+static head *resize(job *j, head *block) {
   size_t size = a_size(&j->seed);
   uint64_t old_size = block->size, seed = block->seed;
   head *moved = PSMrealloc(j->handle, block, sizeof *block + size);
@@ -73,8 +77,7 @@ static head *resize(job *j, head *block)
   return moved;
 }
 
-static void *work(void *arg)
-{
+static void *work(void *arg) {
   job *j = arg;
   for (int step = 0; step < j->steps; step++) {
     head **slot = &j->table->slot[h_below(&j->seed, SLOTS)];
@@ -89,8 +92,7 @@ static void *work(void *arg)
   return NULL;
 }
 
-static void work_in_threads(PSMHandle handle, int threads, int steps, uint64_t seed)
-{
+static void work_in_threads(PSMHandle handle, int threads, int steps, uint64_t seed) {
   job jobs[8];
   pthread_t thread[8];
   table *shared = *(table **)PSMgetUser(handle);
@@ -101,8 +103,7 @@ static void work_in_threads(PSMHandle handle, int threads, int steps, uint64_t s
   for (int i = 0; i < threads; i++) h_join(thread[i]);
 }
 
-static PSMHandle begin(size_t size)
-{
+static PSMHandle begin(size_t size) {
   PSMHandle handle = h_init(h_shm_name(""), size);
   table *shared = PSMcalloc(handle, 1, sizeof *shared);
   CHECK(shared != NULL);
@@ -110,8 +111,7 @@ static PSMHandle begin(size_t size)
   return handle;
 }
 
-static void end(PSMHandle handle, uint64_t least)
-{
+static void end(PSMHandle handle, uint64_t least) {
   table *shared = *(table **)PSMgetUser(handle);
   h_sound(handle);
   for (int i = 0; i < SLOTS; i++) {
@@ -132,8 +132,7 @@ static void end(PSMHandle handle, uint64_t least)
   CHECK(!h_exists(h_shm_path("")));
 }
 
-static int processes(void)
-{
+static int processes(void) {
   int n = h_env("PSM_TEST_PROCESSES", 4);
   return n < 1 ? 1 : n > 64 ? 64 : n;
 }
@@ -146,8 +145,7 @@ EXEC_CHILD(worker) /* name, size, threads, steps, seed */
   return 0;
 }
 
-static void run_workers(size_t size, int threads, int steps, bool by_exec)
-{
+static void run_workers(size_t size, int threads, int steps, bool by_exec) {
   PSMHandle handle = begin(size);
   pid_t child[64];
   for (int i = 0; i < processes(); i++) {
@@ -174,8 +172,7 @@ CASE(processes_by_fork) { run_workers(64 * MIB, 2, h_rounds(60000), false); }
 CASE(processes_in_a_tight_segment) { run_workers(3 * MIB, 2, h_rounds(30000), false); }
 
 /* Members join, work a little, and leave or just go, all the time. */
-CASE(members_come_and_go)
-{
+CASE(members_come_and_go) {
   PSMHandle handle = begin(16 * MIB);
   pid_t child[64];
   for (int i = 0; i < processes(); i++) {

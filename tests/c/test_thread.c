@@ -10,8 +10,7 @@ typedef struct {
 } head; /* at the beginning of every block that is passed on */
 static _Atomic(head *) mailbox[BOXES];
 
-static head *write_block(uint64_t *seed)
-{
+static head *write_block(uint64_t *seed) {
   size_t size = h_below(seed, 20) ? h_below(seed, 800) : h_below(seed, 40 * KIB);
   head *block = PSMalloc(shared, sizeof *block + size);
   if (!block) return NULL;
@@ -20,15 +19,13 @@ static head *write_block(uint64_t *seed)
   return block;
 }
 
-static void free_block(head *block)
-{
+static void free_block(head *block) {
   if (!block) return;
   CHECK(h_intact(block + 1, block->size, block->seed));
   CHECK_SETS(0, PSMfree(shared, block));
 }
 
-static void *exchange(void *arg)
-{
+static void *exchange(void *arg) {
   uint64_t seed = h_seed + (uintptr_t)arg;
   for (int i = 0; i < h_rounds(60000); i++)
     free_block(__extension__ __atomic_exchange_n((head **)(void *)&mailbox[h_below(&seed, BOXES)],
@@ -36,8 +33,7 @@ static void *exchange(void *arg)
   return NULL;
 }
 
-static void exchange_among(uintptr_t threads, size_t size)
-{
+static void exchange_among(uintptr_t threads, size_t size) {
   shared = h_init(h_shm_name(""), size);
   pthread_t thread[64];
   for (uintptr_t i = 0; i < threads; i++) thread[i] = h_thread(exchange, (void *)i);
@@ -52,8 +48,7 @@ static void exchange_among(uintptr_t threads, size_t size)
 CASE(exchange_in_a_roomy_segment) { exchange_among(4, 32 * MIB); }
 CASE(exchange_in_a_tight_segment) { exchange_among(4, MIB); }
 
-static void *exchange_shortly(void *arg)
-{
+static void *exchange_shortly(void *arg) {
   uint64_t seed = h_seed * 31 + (uintptr_t)arg;
   for (int i = 0; i < h_rounds(2000); i++)
     free_block(__extension__ __atomic_exchange_n((head **)(void *)&mailbox[h_below(&seed, BOXES)],
@@ -62,8 +57,7 @@ static void *exchange_shortly(void *arg)
 }
 
 /* A thread without a cache still works. */
-CASE(more_threads_than_caches)
-{
+CASE(more_threads_than_caches) {
   enum { N = 64 };
   size_t sizes[] = {64 * KIB, MIB, 8 * MIB};
   for (size_t s = 0; s < 3; s++) {
@@ -81,8 +75,7 @@ CASE(more_threads_than_caches)
   }
 }
 
-static void *short_life(void *arg)
-{
+static void *short_life(void *arg) {
   void *block[20];
   size_t size = 16 + 40 * ((uintptr_t)arg % 10);
   for (int i = 0; i < 20; i++) {
@@ -93,27 +86,25 @@ static void *short_life(void *arg)
   return NULL;
 }
 
-static void *ask_and_free(void *arg)
-{
+static void *ask_and_free(void *arg) {
   uint64_t seed = h_seed * 17 + (uintptr_t)arg;
-  void *held[8] = {NULL};
-  for (int i = 0; i < h_rounds(5000); i++) {
-    void **mine = &held[h_below(&seed, 8)];
+  void *held[100] = {NULL};
+  for (int i = 0; i < h_rounds(15000); i++) {
+    void **mine = &held[h_below(&seed, 100)];
     if (*mine) {
       CHECK(PSMusableSize(shared, *mine) >= 64);
       CHECK_SETS(0, PSMfree(shared, *mine));
     }
     *mine = PSMalloc(shared, 64);
   }
-  for (int i = 0; i < 8; i++) PSMfree(shared, held[i]);
+  for (int i = 0; i < 100; i++) CHECK_SETS(0, PSMfree(shared, held[i]));
   return NULL;
 }
 
 /* Groups of one class go from owner to owner: a block that is in use is never taken for free. */
-CASE(used_blocks_stay_used)
-{
-  enum { N = 32 };
-  shared = h_init(h_shm_name(""), 64 * KIB);
+CASE(used_blocks_stay_used) {
+  enum { N = 64 };
+  shared = h_init(h_shm_name(""), MIB);
   pthread_t thread[N];
   for (uintptr_t i = 0; i < N; i++) thread[i] = h_thread(ask_and_free, (void *)i);
   for (int i = 0; i < N; i++) h_join(thread[i]);
@@ -123,8 +114,7 @@ CASE(used_blocks_stay_used)
 }
 
 /* A thread's end gives its cache back: thousands leave nothing behind. */
-CASE(thread_exit_returns_the_cache)
-{
+CASE(thread_exit_returns_the_cache) {
   shared = h_init(h_shm_name(""), 512 * KIB);
   size_t largest = h_largest(shared);
   for (uintptr_t i = 0; i < (uintptr_t)h_rounds(3000); i += 2) {
@@ -142,8 +132,7 @@ CASE(thread_exit_returns_the_cache)
   PSMdeinit(shared);
 }
 
-static void *outlive(void *arg)
-{
+static void *outlive(void *arg) {
   pthread_barrier_t *barrier = arg;
   CHECK(PSMalloc(shared, 100) != NULL); /* this thread has a cache now */
   pthread_barrier_wait(barrier);        /* the main thread leaves and comes back */
@@ -155,8 +144,7 @@ static void *outlive(void *arg)
 }
 
 /* What a thread remembers of a segment does not survive it. */
-CASE(threads_outlive_segments)
-{
+CASE(threads_outlive_segments) {
   for (int round = 0; round < 20; round++) {
     pthread_barrier_t barrier;
     pthread_barrier_init(&barrier, NULL, 2);
@@ -187,8 +175,7 @@ typedef struct {
 } counter;
 static counter *guarded;
 
-static void *count_up(void *arg)
-{
+static void *count_up(void *arg) {
   for (int i = 0; i < h_rounds(20000); i++) {
     CHECK_EQ(PSMlock(shared, &guarded->lock), 0);
     CHECK_EQ(guarded->inside++, 0);
@@ -199,8 +186,7 @@ static void *count_up(void *arg)
   return arg;
 }
 
-CASE(lock_among_threads_and_processes)
-{
+CASE(lock_among_threads_and_processes) {
   shared = h_init(h_shm_name(""), MIB);
   guarded = PSMcalloc(shared, 1, sizeof *guarded);
   CHECK(guarded != NULL);
@@ -224,8 +210,7 @@ CASE(lock_among_threads_and_processes)
 
 /* ---- Joining and leaving from several threads ------------------------------------- */
 
-static void *come_and_go(void *arg)
-{
+static void *come_and_go(void *arg) {
   uint64_t seed = h_seed + (uintptr_t)arg;
   for (int i = 0; i < h_rounds(400); i++) {
     PSMHandle handle = h_init(h_shm_name(h_below(&seed, 2) ? "a" : "b"), MIB);
@@ -241,8 +226,7 @@ static void *come_and_go(void *arg)
   return NULL;
 }
 
-CASE(init_and_deinit_from_several_threads)
-{
+CASE(init_and_deinit_from_several_threads) {
   pthread_t thread[4];
   for (uintptr_t i = 0; i < 4; i++) thread[i] = h_thread(come_and_go, (void *)i);
   for (int i = 0; i < 4; i++) h_join(thread[i]);
@@ -253,8 +237,7 @@ CASE(init_and_deinit_from_several_threads)
 
 static _Atomic bool stop;
 
-static void *work(void *arg)
-{
+static void *work(void *arg) {
   uint64_t seed = h_seed + (uintptr_t)arg;
   head *held[32] = {NULL};
   while (!stop) {
@@ -266,8 +249,7 @@ static void *work(void *arg)
   return NULL;
 }
 
-CASE(look_on_while_others_work)
-{
+CASE(look_on_while_others_work) {
   shared = h_init(h_shm_name(""), 4 * MIB);
   pthread_t thread[3];
   for (uintptr_t i = 0; i < 3; i++) thread[i] = h_thread(work, (void *)i);
@@ -297,8 +279,7 @@ CASE(look_on_while_others_work)
 
 /* Of two that free the same block from its place, one does. */
 static void **places;
-static void *free_from(void *arg)
-{
+static void *free_from(void *arg) {
   uintptr_t freed = 0;
   pthread_barrier_wait(arg);
   for (int i = 0; i < 10000; i++) {
@@ -310,8 +291,7 @@ static void *free_from(void *arg)
   return (void *)freed;
 }
 
-CASE(free_from_at_once)
-{
+CASE(free_from_at_once) {
   shared = h_init(h_shm_name(""), 4 * MIB);
   places = PSMcalloc(shared, 10000, sizeof *places);
   CHECK(places != NULL);

@@ -144,7 +144,8 @@ static void unpack(unsigned char *block) {
   memcpy(&head, block, sizeof head);
   for (uint64_t i = sizeof head; i < head.size; i++) {
     if (block[i] != byte_at(head.seed, i)) {
-      printf("error 1 byte %" PRIu64 " of %" PRIu64 " at %p is wrong\n", i, head.size, (void *)block);
+      printf("error 1 byte %" PRIu64 " of %" PRIu64 " at %p is wrong\n", i, head.size,
+             (void *)block);
       exit(1);
     }
   }

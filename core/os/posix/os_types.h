@@ -10,6 +10,6 @@ typedef pthread_once_t os_once;
 
 enum { OS_NO_FILE = -1, OS_PATH_MAX = 4096 };
 #define OS_MUTEX_INIT PTHREAD_MUTEX_INITIALIZER
-#define OS_ONCE_INIT PTHREAD_ONCE_INIT
+#define OS_ONCE_INIT  PTHREAD_ONCE_INIT
 
 #endif
