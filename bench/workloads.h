@@ -109,7 +109,7 @@ static void replace_prepare(const Options *options) {
 
 /* The warm-up lets the heap settle, and lets every process meet the pages that
  * the others have filled: each block is replaced ten times on average, or as
- * often as a slow allocator manages in five times the measured time. */
+ * often as a slow allocator manages in eight times the measured time. */
 static void replace_body(const Options *options, uint32_t index, Timer *timer) {
   const uint32_t *steps = replace_steps[index];
   const uint32_t size_mask = (1u << STEP_SIZE_BITS) - 1;
@@ -119,7 +119,7 @@ static void replace_body(const Options *options, uint32_t index, Timer *timer) {
     live[i] = block_new(steps[(STEPS - 1 - i) % STEPS] & size_mask, i);
   for (int timed = 0; timed < 2; timed++) {
     crew_wait();
-    timer_start(timer, timed ? options->ms : 5 * options->ms, timed ? options->ops : 0);
+    timer_start(timer, timed ? options->ms : 8 * options->ms, timed ? options->ops : 0);
     do {
       for (uint32_t i = 0; i < CHECK_EVERY; i++) {
         uint32_t step = steps[at];

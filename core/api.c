@@ -191,8 +191,8 @@ size_t PSMusableSize(PSMHandle handle, const void *block) {
   return (size_t)size;
 }
 
-static PSM_RARELY void free_rest(const struct worker *worker, void *block, struct block_place at) {
-  int result = psm_cache_free_rest(worker, &at);
+static PSM_RARELY void free_rest(const struct worker *worker, void *block, uint64_t offset) {
+  int result = psm_cache_free_rest(worker, offset);
   if (unlikely(result != PSM_OK)) (void)fail_block(result, worker->segment, block);
 }
 
@@ -204,7 +204,7 @@ static int free_in(const struct worker *worker, const void *block) {
   if (unit_kind(word) != UNIT_SLAB) return psm_large_free(worker, offset);
   struct block_place at;
   if (!block_place(s, offset, word, &at)) return PSM_E_POINTER;
-  return cache_free(worker, &at) ? PSM_OK : psm_cache_free_rest(worker, &at);
+  return cache_free(worker, s, offset, &at) ? PSM_OK : psm_cache_free_rest(worker, offset);
 }
 
 static PSM_RARELY void free_slow(PSMHandle handle, void *block) {
@@ -223,7 +223,7 @@ void PSMfree(PSMHandle handle, void *block) {
       uint32_t word = at_load_acquire(&s->table[offset >> s->shift]);
       struct block_place at;
       if (likely(unit_kind(word) == UNIT_SLAB) && block_place(s, offset, word, &at)) {
-        if (unlikely(!cache_free(&t->worker, &at))) free_rest(&t->worker, block, at);
+        if (unlikely(!cache_free(&t->worker, s, offset, &at))) free_rest(&t->worker, block, offset);
         return;
       }
     }

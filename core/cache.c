@@ -45,30 +45,41 @@ static void retire(const struct worker *worker, uint32_t unit, uint32_t cls) {
   if (!worker->locked) psm_span_unlock(worker->segment);
 }
 
-/* If the group is owned, its owner will see to it when it gives it up. */
-void psm_group_grown(const struct worker *worker, uint32_t cls, uint32_t unit, uint32_t index) {
-  struct segment *s = worker->segment;
-  const struct group_shm *group = &slab_at(s, unit)->groups[index];
-  uint32_t blocks = group_blocks(&s->classes->at[cls], index);
-  uint32_t count = bit_count(at_load_ordered(&group->free));
-  if (at_load_ordered(&group->owner) != 0) return;
-  if (count >= offer_threshold(blocks)) psm_hint_set(s, cls, unit);
-  if (count == blocks) retire(worker, unit, cls);
+static struct block_place place_of(const struct segment *s, uint64_t offset) {
+  struct block_place at;
+  (void)block_place(s, offset, at_load(&s->table[offset >> s->shift]), &at);
+  return at;
 }
 
-int psm_cache_free_rest(const struct worker *worker, const struct block_place *at) {
+/* If the group is owned, its owner will see to it when it gives it up. The slab
+ * may be gone by now: then what is looked at is another's, and in order. */
+void psm_group_grown(const struct worker *worker, uint64_t offset) {
   struct segment *s = worker->segment;
-  uint32_t index = at->index / PSM_GROUP;
-  struct group_shm *group = &slab_at(s, at->unit)->groups[index];
-  uint64_t bit = UINT64_C(1) << at->index % PSM_GROUP;
-  if ((psm_group_cached(s, at->cls, group_id(at->unit, index)) & bit) != 0)
-    return PSM_E_DOUBLE_FREE;
+  uint32_t word = at_load_acquire(&s->table[offset >> s->shift]);
+  struct block_place at;
+  if (unit_kind(word) != UNIT_SLAB || !block_place(s, offset, word, &at)) return;
+  uint32_t index = at.index / PSM_GROUP;
+  const struct group_shm *group = &slab_at(s, at.unit)->groups[index];
+  uint32_t blocks = group_blocks(&s->classes->at[at.cls], index);
+  uint32_t count = bit_count(at_load_ordered(&group->free));
+  if (at_load_ordered(&group->owner) != 0) return;
+  if (count >= offer_threshold(blocks)) psm_hint_set(s, at.cls, at.unit);
+  if (count == blocks) retire(worker, at.unit, at.cls);
+}
+
+int psm_cache_free_rest(const struct worker *worker, uint64_t offset) {
+  struct segment *s = worker->segment;
+  struct block_place at = place_of(s, offset);
+  uint32_t index = at.index / PSM_GROUP;
+  struct group_shm *group = &slab_at(s, at.unit)->groups[index];
+  uint64_t bit = UINT64_C(1) << at.index % PSM_GROUP;
+  if ((psm_group_cached(s, at.cls, group_id(at.unit, index)) & bit) != 0) return PSM_E_DOUBLE_FREE;
   uint64_t before = at_or(&group->free, bit);
   if ((before & bit) != 0) return PSM_E_DOUBLE_FREE;
-  const struct psm_class *c = &s->classes->at[at->cls];
+  const struct psm_class *c = &s->classes->at[at.cls];
   uint64_t all = before | bit;
   if (bit_count(all) == c->offer || all == c->whole || all == c->last)
-    psm_group_grown(worker, at->cls, at->unit, index);
+    psm_group_grown(worker, offset);
   return PSM_OK;
 }
 

@@ -50,22 +50,23 @@ PSM_INLINE bool block_place(const struct segment *s, uint64_t offset, uint32_t w
   return likely(place->index * c->size == inside && place->index < c->blocks);
 }
 
-/** See to a group that a free has made worth offering, or full. */
-void psm_group_grown(const struct worker *worker, uint32_t cls, uint32_t unit, uint32_t group);
+/** See to a group that the free of a block has made worth offering, or full.
+ *  `offset` is the block's, from unit 0. */
+void psm_group_grown(const struct worker *worker, uint64_t offset);
 
 /** Free a small block whose group another thread owns, or refuse it.
  *
  *  Returns  PSM_OK or PSM_E_DOUBLE_FREE, quietly.
  */
-int psm_cache_free_rest(const struct worker *worker, const struct block_place *at);
+int psm_cache_free_rest(const struct worker *worker, uint64_t offset);
 
-/** Free a small block: one plain store if this worker owns its group, one
- *  atomic instruction if nobody does.
+/** Free the small block at an offset from unit 0: one plain store if this
+ *  worker owns its group, one atomic instruction if nobody does.
  *
  *  Returns  false, and nothing has changed: psm_cache_free_rest knows why.
  */
-PSM_INLINE bool cache_free(const struct worker *worker, const struct block_place *at) {
-  const struct segment *s = worker->segment;
+PSM_INLINE bool cache_free(const struct worker *worker, const struct segment *s, uint64_t offset,
+                           const struct block_place *at) {
   struct group_shm *group = &slab_at(s, at->unit)->groups[at->index / PSM_GROUP];
   uint64_t bit = UINT64_C(1) << at->index % PSM_GROUP;
   uint32_t owner = at_load(&group->owner);
@@ -77,12 +78,12 @@ PSM_INLINE bool cache_free(const struct worker *worker, const struct block_place
     return true;
   }
   if (owner != 0) return false;
+  const struct psm_class *c = &s->classes->at[at->cls];
   uint64_t before = at_or(&group->free, bit);
   if (unlikely((before & bit) != 0)) return false;
-  const struct psm_class *c = &s->classes->at[at->cls];
   uint64_t all = before | bit;
   if (bit_count(all) == c->offer || all == c->whole || all == c->last)
-    psm_group_grown(worker, at->cls, at->unit, at->index / PSM_GROUP);
+    psm_group_grown(worker, offset);
   return true;
 }
 

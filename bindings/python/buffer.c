@@ -160,5 +160,9 @@ __attribute__((visibility("default"))) PyMODINIT_FUNC PyInit__buffer(void) {
     Py_XDECREF(module);
     return NULL;
   }
+  /* Later than any atexit function of Python: those of others, such as the one
+   * that empties multiprocessing's queues, may still need their segments. If
+   * there is no room, the kernel notices the end of the process instead. */
+  (void)Py_AtExit(psm_guard_close_all);
   return module;
 }

@@ -4,7 +4,9 @@
  * one reason, which closing takes away. Once CLOSED is set the count can only
  * fall, so it reaches zero once, and who brings it there leaves the segment.
  * `refs` counts who may still look at the guard: its owner, each buffer object,
- * and the mapping. Neither needs the interpreter's lock.
+ * and the mapping. All guards are in one list that only grows, and one without
+ * references is used again. Nothing here needs the interpreter's lock, or any
+ * lock that another thread could hold across a fork.
  */
 #include "guard.h"
 
@@ -14,20 +16,45 @@
 #define CLOSED ((uint64_t)1 << 63)
 
 struct PSMGuard {
+  PSMGuard *next; /* never changes */
   PSMHandle handle;
   _Atomic uint64_t state;
   _Atomic uint32_t refs;
   int readonly;
 };
 
+static _Atomic(PSMGuard *) all_guards;
+
 /* While this is zero, a segment opened for writing is mapped for writing. */
 static _Atomic uint32_t readonly_guards;
 
 void psm_guard_ref(PSMGuard *guard) { atomic_fetch_add(&guard->refs, 1); }
 
-void psm_guard_unref(PSMGuard *guard) {
-  if (atomic_fetch_sub(&guard->refs, 1) == 1) {
-    free(guard);
+void psm_guard_unref(PSMGuard *guard) { atomic_fetch_sub(&guard->refs, 1); }
+
+/* A closed guard with one reference, the caller's; NULL if there is no memory. */
+static PSMGuard *guard_new(void) {
+  PSMGuard *guard = atomic_load(&all_guards);
+  for (; guard != NULL; guard = guard->next) {
+    uint32_t unused = 0;
+    if (atomic_compare_exchange_strong(&guard->refs, &unused, 1)) {
+      return guard;
+    }
+  }
+  guard = calloc(1, sizeof *guard);
+  if (guard != NULL) {
+    atomic_init(&guard->state, CLOSED);
+    atomic_init(&guard->refs, 1);
+    guard->next = atomic_load(&all_guards);
+    while (!atomic_compare_exchange_weak(&all_guards, &guard->next, guard)) {
+    }
+  }
+  return guard;
+}
+
+void psm_guard_close_all(void) {
+  for (PSMGuard *guard = atomic_load(&all_guards); guard != NULL; guard = guard->next) {
+    guard_close(guard);
   }
 }
 
@@ -52,28 +79,26 @@ void psm_guard_drop(PSMGuard *guard) {
 }
 
 PSMGuard *guard_open(const char *name, const PSMOptions *options, int *code) {
-  PSMHandle handle;
-  PSMGuard *guard = calloc(1, sizeof *guard);
+  PSMGuard *guard = guard_new();
   if (guard == NULL) {
     *code = PSM_E_SYSTEM;
     return NULL;
   }
-  *code = PSMopen(name, options, &handle);
+  *code = PSMopen(name, options, &guard->handle);
   if (*code != PSM_OK) {
-    free(guard);
+    psm_guard_unref(guard);
     return NULL;
   }
-  guard->handle = handle;
   guard->readonly = (options->flags & PSM_OPEN_READONLY) != 0;
   if (!guard->readonly && atomic_load(&readonly_guards) != 0) {
     /* An earlier open in this process decides how the segment is mapped. */
-    guard->readonly = PSMreap(handle) == PSM_E_READONLY;
+    guard->readonly = PSMreap(guard->handle) == PSM_E_READONLY;
   }
   if (guard->readonly) {
     atomic_fetch_add(&readonly_guards, 1);
   }
-  atomic_init(&guard->state, 1);
-  atomic_init(&guard->refs, 2);
+  psm_guard_ref(guard); /* the mapping's */
+  atomic_store(&guard->state, 1);
   return guard;
 }
 

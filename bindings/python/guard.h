@@ -67,4 +67,7 @@ void psm_guard_drop(PSMGuard *guard);
 void psm_guard_ref(PSMGuard *guard);
 void psm_guard_unref(PSMGuard *guard);
 
+/* At the end of the interpreter: what no view and no call still uses is left. */
+void psm_guard_close_all(void);
+
 #endif /* PSM_PYTHON_GUARD_H */

@@ -65,7 +65,8 @@ def change(segment: psm.Segment) -> List[int]:
     changed = 0
     table = root(segment)
     for i in range(BUCKETS):
-        before, word, k = None, table.bucket[i], 0
+        before: Any = None
+        word, k = table.bucket[i], 0
         while word:
             if k % 2 == 1:
                 new = segment.cast("struct word *", segment.alloc(ffi.sizeof("struct word")))

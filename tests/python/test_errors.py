@@ -65,7 +65,7 @@ def check_sentence(caught: Any, *words: str) -> None:
 def test_not_found(name: str, tmp_path: Path) -> None:
     for options in ({}, {"create": False}, {"readonly": True}, {"create": False, "size": "1MiB"}):
         with pytest.raises(psm.NotFound) as caught:
-            psm.open(name, **options)  # type: ignore[arg-type]
+            psm.open(name, **options)
         check_sentence(caught, name[4:])
 
 

@@ -17,8 +17,6 @@ import psm
 from conftest import WATCHDOG, file_of
 
 METHODS = ["fork", "spawn", "forkserver"]
-# Python warns of any fork in a process with threads; these children are careful.
-pytestmark = pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
 
 
 def in_child(work: Callable[[], object]) -> int:
@@ -92,7 +90,7 @@ def test_view_in_a_child(segment: Any) -> None:
 
     def child() -> None:
         segment.close()
-        assert view[:] == b"0123456789" and segment.mapped
+        assert view.tobytes() == b"0123456789" and segment.mapped
         view[0] = 1
         view.release()
         assert not segment.mapped
@@ -166,7 +164,7 @@ def fill(segment: psm.Segment, block: psm.Block, queue: Any) -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_process(segment: Any, method: str) -> None:
-    context = multiprocessing.get_context(method)
+    context: Any = multiprocessing.get_context(method)
     queue = context.Queue()
     block = segment.alloc(100_000)
     process = context.Process(target=fill, args=(segment, block, queue))
@@ -189,7 +187,7 @@ def upper(block: psm.Block) -> psm.Block:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_executor(segment: Any, method: str) -> None:
-    context = multiprocessing.get_context(method)
+    context: Any = multiprocessing.get_context(method)
     with concurrent.futures.ProcessPoolExecutor(2, mp_context=context) as pool:
         blocks = []
         for i in range(50):
@@ -210,7 +208,7 @@ def forever(segment: psm.Segment, ready: Any) -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_worker_is_killed(segment: Any, method: str) -> None:
-    context = multiprocessing.get_context(method)
+    context: Any = multiprocessing.get_context(method)
     for _ in range(3):
         ready = context.Event()
         process = context.Process(target=forever, args=(segment, ready))

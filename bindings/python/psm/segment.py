@@ -13,7 +13,7 @@ Three rules keep a program from crashing:
 
 from __future__ import annotations
 
-import atexit
+import operator
 import os
 import re
 import threading
@@ -33,6 +33,7 @@ Name = Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]"]
 Address = Any
 
 _CLOSED = int(lib.PSM_GUARD_CLOSED)
+_OWNER_DIED = int(lib.PSM_OWNER_DIED)
 _NOTHING = ffi.NULL
 _SIZE = re.compile(r"\s*(\d+)\s*(?:([kmgt])(i?))?b?\s*", re.IGNORECASE | re.ASCII)
 
@@ -99,8 +100,9 @@ def parse_size(size: Union[int, str]) -> int:
         if not prefix:
             return int(number)
         step = "kmgt".index(prefix.lower()) + 1
-        return int(number) * (1024 if binary else 1000) ** step
-    result = int(size.__index__())
+        unit: int = (1024 if binary else 1000) ** step
+        return int(number) * unit
+    result = operator.index(size)
     if result < 0:
         raise ValueError(f"a size is not negative: {result}")
     return result
@@ -307,7 +309,7 @@ class Lock:
         """
         code: int = lib.guard_lock(self._segment._guard, self._pointer)
         self._segment._check(code)
-        return code == lib.PSM_OWNER_DIED
+        return code == _OWNER_DIED
 
     def release(self) -> None:
         """Give the lock back.
@@ -364,7 +366,6 @@ class Segment:
         self._size = size
         self.address = int(lib.guard_base(guard))
         self.readonly = bool(lib.guard_readonly(guard))
-        _opened.add(self)
 
     # ---- Life ---------------------------------------------------------------
 
@@ -864,8 +865,6 @@ def open(
     return Segment(guard, os.fsdecode(name), None if size is None else int(options.size))
 
 
-# Every Segment of this process that may still be open.
-_opened: "weakref.WeakSet[Segment]" = weakref.WeakSet()
 _attach_lock = threading.Lock()
 _attached: "weakref.WeakValueDictionary[str, Segment]" = weakref.WeakValueDictionary()
 
@@ -891,11 +890,5 @@ def _after_fork_in_child() -> None:
     _user_ffi_lock = threading.Lock()
 
 
-def _close_all() -> None:
-    for segment in list(_opened):
-        segment.close()
-
-
 os.register_at_fork(after_in_child=_after_fork_in_child)
-atexit.register(_close_all)
 
