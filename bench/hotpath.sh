@@ -1,7 +1,7 @@
 #!/bin/sh
 # Count the instructions of an operation with callgrind.
 #
-#   bench/hotpath.sh [BUILD]     BUILD is the build folder, by default build/release
+#   bench/hotpath.sh [BUILD]     BUILD is the build folder, by default build/bench
 #
 # Each count is the difference between a long and a short run, by the
 # difference of their operations: start and end cancel out. One line each, with
@@ -10,7 +10,7 @@
 # PEERS limits whose lines there are. QUICK=1: only those of PSM.
 set -eu
 
-build=${1:-$(dirname "$0")/../build/release}
+build=${1:-$(dirname "$0")/../build/bench}
 peers=${PEERS:-psm mimalloc jemalloc tcmalloc glibc}
 [ "${QUICK:-0}" = 0 ] || peers=psm
 

@@ -191,43 +191,47 @@ size_t PSMusableSize(PSMHandle handle, const void *block) {
   return (size_t)size;
 }
 
-static PSM_RARELY void free_rest(const struct worker *worker, void *block, uint64_t offset) {
-  int result = psm_cache_free_rest(worker, offset);
-  if (unlikely(result != PSM_OK)) (void)fail_block(result, worker->segment, block);
-}
-
-static int free_in(const struct worker *worker, const void *block) {
-  struct segment *s = worker->segment;
+static PSM_RARELY void free_other(const struct worker *worker, struct group_shm *group,
+                                  uint64_t bit, void *block) {
+  const struct segment *s = worker->segment;
   uint64_t offset = (uint64_t)((uintptr_t)block - (uintptr_t)s->base) - s->data;
-  if (offset >= s->data_size) return PSM_E_POINTER;
-  uint32_t word = at_load_acquire(&s->table[offset >> s->shift]);
-  if (unit_kind(word) != UNIT_SLAB) return psm_large_free(worker, offset);
-  struct block_place at;
-  if (!block_place(s, offset, word, &at)) return PSM_E_POINTER;
-  return cache_free(worker, s, offset, &at) ? PSM_OK : psm_cache_free_rest(worker, offset);
+  int result = psm_cache_free_other(worker, group, bit, offset);
+  if (unlikely(result != PSM_OK)) (void)fail_block(result, s, block);
 }
 
 static PSM_RARELY void free_slow(PSMHandle handle, void *block) {
   if (handle == NULL || block == NULL) return;
   const struct worker *worker = psm_worker(handle);
-  int result = worker != NULL ? free_in(worker, block) : PSM_OK;
-  if (result != PSM_OK) (void)fail_block(result, worker->segment, block);
+  if (worker == NULL) return;
+  struct segment *s = worker->segment;
+  uint64_t offset = (uint64_t)((uintptr_t)block - (uintptr_t)s->base) - s->data;
+  uint32_t word = offset < s->data_size ? at_load_acquire(&s->table[offset >> s->shift]) : 0;
+  struct block_place at;
+  int result = PSM_E_POINTER;
+  if (unit_kind(word) == UNIT_SLAB && block_place(s, offset, word, &at)) {
+    free_other(worker, place_group(s, &at), UINT64_C(1) << at.index % PSM_GROUP, block);
+    return;
+  }
+  if (unit_kind(word) != UNIT_SLAB && offset < s->data_size)
+    result = psm_large_free(worker, offset);
+  if (result != PSM_OK) (void)fail_block(result, s, block);
 }
 
+/* As in PSMalloc, what is not the common way is called last. */
 void PSMfree(PSMHandle handle, void *block) {
   const struct thread *t = &psm_thread;
-  if (thread_ready(t, handle)) {
-    const struct segment *s = t->worker.segment;
-    uint64_t offset = (uint64_t)((uintptr_t)block - (uintptr_t)handle) - s->data;
-    if (likely(offset < s->data_size)) {
-      uint32_t word = at_load_acquire(&s->table[offset >> s->shift]);
-      struct block_place at;
-      if (likely(unit_kind(word) == UNIT_SLAB) && block_place(s, offset, word, &at)) {
-        if (unlikely(!cache_free(&t->worker, s, offset, &at))) free_rest(&t->worker, block, offset);
-        return;
-      }
-    }
-  }
+  const struct segment *s = t->worker.segment;
+  struct block_place at;
+  if (!thread_ready(t, handle)) goto slow;
+  uint64_t offset = (uint64_t)((uintptr_t)block - (uintptr_t)handle) - s->data;
+  if (unlikely(offset >= s->data_size)) goto slow;
+  uint32_t word = at_load_acquire(&s->table[offset >> s->shift]);
+  if (unit_kind(word) != UNIT_SLAB || !block_place(s, offset, word, &at)) goto slow;
+  struct group_shm *group = place_group(s, &at);
+  if (!cache_free_own(&t->worker, &at, group))
+    free_other(&t->worker, group, UINT64_C(1) << at.index % PSM_GROUP, block);
+  return;
+slow:
   free_slow(handle, block);
 }
 

@@ -45,41 +45,39 @@ static void retire(const struct worker *worker, uint32_t unit, uint32_t cls) {
   if (!worker->locked) psm_span_unlock(worker->segment);
 }
 
-static struct block_place place_of(const struct segment *s, uint64_t offset) {
-  struct block_place at;
-  (void)block_place(s, offset, at_load(&s->table[offset >> s->shift]), &at);
-  return at;
-}
-
 /* If the group is owned, its owner will see to it when it gives it up. The slab
  * may be gone by now: then what is looked at is another's, and in order. */
-void psm_group_grown(const struct worker *worker, uint64_t offset) {
+static PSM_RARELY void group_grown(const struct worker *worker, uint64_t offset) {
   struct segment *s = worker->segment;
   uint32_t word = at_load_acquire(&s->table[offset >> s->shift]);
   struct block_place at;
   if (unit_kind(word) != UNIT_SLAB || !block_place(s, offset, word, &at)) return;
-  uint32_t index = at.index / PSM_GROUP;
-  const struct group_shm *group = &slab_at(s, at.unit)->groups[index];
-  uint32_t blocks = group_blocks(&s->classes->at[at.cls], index);
+  const struct group_shm *group = place_group(s, &at);
+  uint32_t blocks = group_blocks(&s->classes->at[at.cls], at.index / PSM_GROUP);
   uint32_t count = bit_count(at_load_ordered(&group->free));
   if (at_load_ordered(&group->owner) != 0) return;
   if (count >= offer_threshold(blocks)) psm_hint_set(s, at.cls, at.unit);
   if (count == blocks) retire(worker, at.unit, at.cls);
 }
 
-int psm_cache_free_rest(const struct worker *worker, uint64_t offset) {
-  struct segment *s = worker->segment;
-  struct block_place at = place_of(s, offset);
-  uint32_t index = at.index / PSM_GROUP;
-  struct group_shm *group = &slab_at(s, at.unit)->groups[index];
-  uint64_t bit = UINT64_C(1) << at.index % PSM_GROUP;
-  if ((psm_group_cached(s, at.cls, group_id(at.unit, index)) & bit) != 0) return PSM_E_DOUBLE_FREE;
+static PSM_RARELY bool is_cached(const struct segment *s, uint64_t offset, uint32_t word,
+                                 uint64_t bit) {
+  struct block_place at;
+  if (!block_place(s, offset, word, &at)) return true;
+  return (psm_group_cached(s, at.cls, group_id(at.unit, at.index / PSM_GROUP)) & bit) != 0;
+}
+
+int psm_cache_free_other(const struct worker *worker, struct group_shm *group, uint64_t bit,
+                         uint64_t offset) {
+  const struct segment *s = worker->segment;
+  uint32_t word = at_load(&s->table[offset >> s->shift]);
+  if (unlikely(unit_value(word) >= s->classes->count)) return PSM_E_DOUBLE_FREE;
+  const struct psm_class *c = &s->classes->at[unit_value(word)];
+  if (at_load(&group->owner) != 0 && is_cached(s, offset, word, bit)) return PSM_E_DOUBLE_FREE;
   uint64_t before = at_or(&group->free, bit);
-  if ((before & bit) != 0) return PSM_E_DOUBLE_FREE;
-  const struct psm_class *c = &s->classes->at[at.cls];
+  if (unlikely((before & bit) != 0)) return PSM_E_DOUBLE_FREE;
   uint64_t all = before | bit;
-  if (bit_count(all) == c->offer || all == c->whole || all == c->last)
-    psm_group_grown(worker, offset);
+  if (bit_count(all) == c->offer || all == c->whole || all == c->last) group_grown(worker, offset);
   return PSM_OK;
 }
 
@@ -95,6 +93,15 @@ static bool slot_fill(struct slot_shm *slot, struct group_shm *group, uint32_t b
   at_store_release(&slot->bits, bits);
   (void)at_and(&group->free, ~bits);
   return true;
+}
+
+/* Have the pages of a unit mapped at once, the first time that this process
+ * takes blocks from it: one call for what would be a fault for each page. */
+static void unit_touch(struct segment *s, uint32_t unit) {
+  uint64_t bit = UINT64_C(1) << unit % 64;
+  if (s->touched == NULL || (at_load(&s->touched[unit / 64]) & bit) != 0) return;
+  (void)at_or(&s->touched[unit / 64], bit);
+  os_populate(s->base + unit_offset(s, unit), unit_size(s));
 }
 
 static void slot_point(struct segment *s, struct slot_shm *slot, uint32_t cls, uint64_t id) {
@@ -121,8 +128,10 @@ static bool claim(const struct worker *worker, uint32_t cls, uint64_t id) {
       let_go(worker, unit_value(word), id);
     return false;
   }
-  if (slot_fill(slot, group_of(s, id), group_blocks(&s->classes->at[cls], group_index(id))))
+  if (slot_fill(slot, group_of(s, id), group_blocks(&s->classes->at[cls], group_index(id)))) {
+    unit_touch(s, group_unit(id));
     return true;
+  }
   let_go(worker, cls, id);
   return false;
 }
@@ -181,6 +190,7 @@ static int refill_new(const struct worker *worker, uint32_t cls) {
   (void)at_exchange(&group_of(s, id)->owner, worker->id);
   (void)slot_fill(slot, group_of(s, id), group_blocks(&s->classes->at[cls], 0));
   psm_slab_open(s, unit, cls);
+  unit_touch(s, unit);
   return PSM_OK;
 }
 

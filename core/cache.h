@@ -50,41 +50,31 @@ PSM_INLINE bool block_place(const struct segment *s, uint64_t offset, uint32_t w
   return likely(place->index * c->size == inside && place->index < c->blocks);
 }
 
-/** See to a group that the free of a block has made worth offering, or full.
- *  `offset` is the block's, from unit 0. */
-void psm_group_grown(const struct worker *worker, uint64_t offset);
+PSM_INLINE struct group_shm *place_group(const struct segment *s, const struct block_place *at) {
+  return &slab_at(s, at->unit)->groups[at->index / PSM_GROUP];
+}
 
-/** Free a small block whose group another thread owns, or refuse it.
+/** Free a small block whose group this worker owns, with one plain store.
+ *
+ *  Returns  false, and nothing has changed: psm_cache_free_other knows why.
+ */
+PSM_INLINE bool cache_free_own(const struct worker *worker, const struct block_place *at,
+                               struct group_shm *group) {
+  if (at_load(&group->owner) != worker->id) return false;
+  uint64_t bit = UINT64_C(1) << at->index % PSM_GROUP;
+  struct slot_shm *slot = &worker->cache->slots[at->cls];
+  uint64_t bits = at_load(&slot->bits);
+  if (unlikely(((bits | at_load(&group->free)) & bit) != 0)) return false;
+  at_store(&slot->bits, bits | bit);
+  return true;
+}
+
+/** Free any other small block, with one atomic instruction, or refuse it.
+ *  `bit` is its bit in the group, `offset` its place from unit 0.
  *
  *  Returns  PSM_OK or PSM_E_DOUBLE_FREE, quietly.
  */
-int psm_cache_free_rest(const struct worker *worker, uint64_t offset);
-
-/** Free the small block at an offset from unit 0: one plain store if this
- *  worker owns its group, one atomic instruction if nobody does.
- *
- *  Returns  false, and nothing has changed: psm_cache_free_rest knows why.
- */
-PSM_INLINE bool cache_free(const struct worker *worker, const struct segment *s, uint64_t offset,
-                           const struct block_place *at) {
-  struct group_shm *group = &slab_at(s, at->unit)->groups[at->index / PSM_GROUP];
-  uint64_t bit = UINT64_C(1) << at->index % PSM_GROUP;
-  uint32_t owner = at_load(&group->owner);
-  if (owner == worker->id) {
-    struct slot_shm *slot = &worker->cache->slots[at->cls];
-    uint64_t bits = at_load(&slot->bits);
-    if (unlikely(((bits | at_load(&group->free)) & bit) != 0)) return false;
-    at_store(&slot->bits, bits | bit);
-    return true;
-  }
-  if (owner != 0) return false;
-  const struct psm_class *c = &s->classes->at[at->cls];
-  uint64_t before = at_or(&group->free, bit);
-  if (unlikely((before & bit) != 0)) return false;
-  uint64_t all = before | bit;
-  if (bit_count(all) == c->offer || all == c->whole || all == c->last)
-    psm_group_grown(worker, offset);
-  return true;
-}
+int psm_cache_free_other(const struct worker *worker, struct group_shm *group, uint64_t bit,
+                         uint64_t offset);
 
 #endif

@@ -51,11 +51,17 @@ static void parent_remember(struct segment *s) {
   s->inherited = pending;
 }
 
+static void pages_forget(struct segment *s) {
+  for (uint32_t i = 0; s->touched != NULL && i < (s->geometry.units + 63) / 64; i++)
+    at_store(&s->touched[i], 0);
+}
+
 static void child_sit_down(struct segment *s) {
   s->serial = psm_next_serial();
   if (s->readonly) return;
   if (s->seat != NO_SEAT) parent_remember(s);
   if (s->child_file != OS_NO_FILE) {
+    pages_forget(s);
     (void)os_remap(s->child_file, s->base, s->geometry.size);
     if (s->anchor != NULL) os_unmap(s->anchor, os_page_size());
     s->anchor = os_anchor(s->child_file);

@@ -136,6 +136,7 @@ static struct segment *segment_new(const struct opening *o) {
   s->seat = s->parent_seat = s->child_seat = NO_SEAT;
   s->child_file = OS_NO_FILE;
   s->serial = psm_next_serial();
+  s->touched = calloc((o->geometry.units + 63) / 64, sizeof *s->touched);
   s->anchor = o->adopted ? os_anchor(o->file) : NULL;
   at_store(&s->uses, 1);
   return s;
@@ -143,6 +144,7 @@ static struct segment *segment_new(const struct opening *o) {
 
 static void segment_delete(struct segment *s) {
   if (s->anchor != NULL) os_unmap(s->anchor, os_page_size());
+  free((void *)s->touched);
   free(s->path);
   free(s);
 }

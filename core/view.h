@@ -35,8 +35,9 @@ struct segment {
   int seat;     /* NO_SEAT when read-only, or when none was free */
   uint32_t tag; /* this member in the word of a lock */
   bool readonly;
-  uint64_t serial;  /* of this joining; no two in a process are equal */
-  _Atomic int uses; /* PSMinit less PSMdeinit */
+  _Atomic uint64_t *touched; /* a bit per unit whose pages this process has mapped */
+  uint64_t serial;           /* of this joining; no two in a process are equal */
+  _Atomic int uses;          /* PSMinit less PSMdeinit */
 
   uint32_t inherited; /* executes this child may still make */
   int inherited_uses; /* of `uses`, those from before the fork */

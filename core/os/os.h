@@ -83,6 +83,9 @@ void os_unmap(void *address, size_t size);
  *  keeps the open file behind it, and so its locks. */
 bool os_remap(os_file file, void *address, size_t size);
 
+/** Map the pages of a range for writing now, if the system can: no promise. */
+void os_populate(void *address, size_t size);
+
 /** Keep the open file, and so its locks, by a mapping of one page somewhere.
  *
  *  Returns  the mapping, for os_unmap with the page size; NULL if none.

@@ -35,6 +35,14 @@ bool os_remap(os_file file, void *address, size_t size) {
   return mmap(address, size, protection, MAP_SHARED | MAP_FIXED, file, 0) == address;
 }
 
+/* The constant is younger than many C libraries. */
+void os_populate(void *address, size_t size) {
+  enum { POPULATE_WRITE = 23 };
+  int saved = errno;
+  (void)madvise(address, size, POPULATE_WRITE);
+  errno = saved;
+}
+
 void *os_anchor(os_file file) {
   void *page = mmap(NULL, os_page_size(), PROT_NONE, MAP_SHARED, file, 0);
   return page != MAP_FAILED ? page : NULL;
