@@ -18,9 +18,9 @@ enum {
   PSM_SMALL = 32 * 1024 /* bytes of the largest small block there can be */
 };
 
-/* A group is offered to others once an eighth of it is free: taking groups
+/* A group is offered to others once a quarter of it is free: taking groups
  * with one or two free blocks costs more than it saves. */
-PSM_INLINE uint32_t offer_threshold(uint32_t blocks) { return (blocks + 7) / 8; }
+PSM_INLINE uint32_t offer_threshold(uint32_t blocks) { return (blocks + 3) / 4; }
 
 PSM_INLINE uint64_t full_mask(uint32_t blocks) { return ~UINT64_C(0) >> (PSM_GROUP - blocks); }
 

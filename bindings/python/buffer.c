@@ -2,11 +2,8 @@
  *
  * Each exported view pins the guard, so the segment stays mapped beneath it.
  * `exports` and `retired` are changed under the interpreter's lock only.
- * The buffer protocol joined the limited API in 3.11, but the interpreters
- * accept its two slots from limited builds since 3.9 and Py_buffer has not
- * changed, so this file is compiled against 3.11 and runs on 3.9.
  */
-#include <Python.h>
+#include "buffer_abi.h"
 
 #include "guard.h"
 

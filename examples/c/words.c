@@ -37,8 +37,12 @@ struct text {
   size_t size;
 };
 
+static PSMHandle opened; /* NULL: none */
+
+/* Leaving is enough: if the table is locked, the next owner repairs it. */
 static void die(const char *what, const char *why) {
   fprintf(stderr, "words: %s: %s\n", what, why);
+  if (opened) PSMdeinit(opened);
   exit(1);
 }
 
@@ -246,6 +250,7 @@ static uint32_t count_words(const struct text *text) {
 static struct job join(const char *name) {
   struct job job = {NULL, NULL, 0};
   must(name, PSMopen(name, &(PSMOptions){.flags = PSM_OPEN_JOIN}, &job.segment));
+  opened = job.segment;
   job.table = *(struct table **)PSMgetUser(job.segment);
   if (!job.table) die(name, "there is no table of words in this segment");
   return job;
@@ -255,6 +260,7 @@ static struct job create(const char *name, const char *mebibytes) {
   struct job job = {NULL, NULL, 0};
   PSMOptions options = {.size = strtoull(mebibytes, NULL, 10) << 20, .flags = PSM_OPEN_EXCLUSIVE};
   must(name, PSMopen(name, &options, &job.segment));
+  opened = job.segment;
   job.table = PSMcalloc(job.segment, 1, sizeof(struct table));
   if (!job.table) die(name, PSMerrorString(PSMlastError()));
   job.table->rows[0].counts.blocks = 1;

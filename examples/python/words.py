@@ -95,28 +95,31 @@ class Job:
         self.journal.committed = 1
         self.finish()
 
-    def repair(self):
-        """After the death of the lock's owner: finish its change, or undo it."""
-        table, j = self.table, self.journal
+    def settle(self):
+        """Finish a change that was left half-way, or undo it; says which."""
+        j = self.journal
         if j.committed:
             self.finish()
-            table.finished += 1
+            done = "finished"
         elif j.fresh_word or j.fresh_list:
             self.segment.free_from(self.fresh_word)
             self.segment.free_from(self.fresh_list)
-            table.undone += 1
+            done = "undone"
         else:
-            table.intact += 1
+            done = "intact"
         j.stale = NULL
-        table.repairer = os.getpid()
+        return done
 
-    # Not used with `with`: whoever raises inside the lock keeps it until the
-    # process ends, so that the next owner repairs.
-    def lock(self):
+    def __enter__(self):
+        """Lock the table, and repair it after the death of the lock's owner."""
         if self.mutex.acquire():
-            self.repair()
+            done = self.settle()
+            setattr(self.table, done, getattr(self.table, done) + 1)
+            self.table.repairer = os.getpid()
 
-    def unlock(self):
+    def __exit__(self, kind, error, trace):
+        if kind is not None:
+            self.settle()
         self.mutex.release()
 
     def allocate(self, nbytes, where):
@@ -152,9 +155,8 @@ class Job:
         j.stale = old
         return new
 
-    def add(self, text, number):
+    def prepare(self, text, number):
         value = hash_of(text)
-        self.lock()
         j = self.journal
         j.row = self.row
         j.counts = self.table.rows[self.row].counts
@@ -175,22 +177,24 @@ class Job:
         j.list = places
         j.count = count + 1
         j.counts.words += 1
-        self.commit()
-        self.unlock()
+
+    def add(self, text, number):
+        with self:
+            self.prepare(text, number)
+            self.commit()
 
     # ---- Roles ------------------------------------------------------------------
 
     def take_row(self, total):
-        self.lock()
-        self.row = self.table.rows_used
-        if self.row == ROWS:
-            die("cannot join", "the table has no row left for this process")
-        row = self.table.rows[self.row]
-        row.pid = os.getpid()
-        row.total = total
-        row.language = b"Python"
-        self.table.rows_used += 1
-        self.unlock()
+        with self:
+            self.row = self.table.rows_used
+            if self.row == ROWS:
+                die("cannot join", "the table has no row left for this process")
+            row = self.table.rows[self.row]
+            row.pid = os.getpid()
+            row.total = total
+            row.language = b"Python"
+            self.table.rows_used += 1
 
     def index_file(self, path):
         try:
@@ -212,15 +216,14 @@ class Job:
     def clear(self):
         """Free the whole table, whoever allocated its parts."""
         blocks = 1
-        self.lock()
-        for bucket in range(BUCKETS):
-            while word := self.table.buckets[bucket]:
-                self.table.buckets[bucket] = word.next
-                self.segment.free(word.list)
-                self.segment.free(word)
-                blocks += 2
-        self.segment.user = 0
-        self.unlock()
+        with self:
+            for bucket in range(BUCKETS):
+                while word := self.table.buckets[bucket]:
+                    self.table.buckets[bucket] = word.next
+                    self.segment.free(word.list)
+                    self.segment.free(word)
+                    blocks += 2
+            self.segment.user = 0
         self.segment.free(self.table)
         return blocks
 
@@ -281,9 +284,8 @@ def play_watch(name, row):
         die("cannot watch", "the table has no such row")
     watched = job.table.rows[int(row)]
     while True:
-        job.lock()
-        words, total = watched.counts.words, watched.total
-        job.unlock()
+        with job:
+            words, total = watched.counts.words, watched.total
         if 2 * words >= total:
             break
         time.sleep(0.0002)
@@ -320,29 +322,30 @@ def play_check(name, path=None):
     blocks, nbytes, broken = 1, ffi.sizeof("struct table"), 0
     index = []
 
-    job.lock()
-    for bucket in range(BUCKETS):
-        word = table.buckets[bucket]
-        while word:
-            places = tally(table, bucket, word, words, distinct)
-            if places is None:
-                broken += 1
-                break  # its pointers are not to be followed
-            blocks += 2
-            nbytes += WORD_BYTES + word.length + list_bytes(word.list.capacity)
-            if path:
-                text = text_of(word).decode("ascii")
-                index.append(text + "".join(f" {r}:{n}" for r, n in places) + "\n")
-            word = word.next
-    rows = []
-    for i in range(table.rows_used):
-        row = table.rows[i]
-        broken += (words[i], distinct[i]) != (row.counts.words, row.counts.distinct)
-        numbers = {key: getattr(row, key) for key in ("pid", "total", "begun", "ended")}
-        counts = {key: getattr(row.counts, key) for key, _ in ffi.typeof("struct counts").fields}
-        rows.append({**numbers, "language": ffi.string(row.language).decode(), **counts})
-    deaths = {key: getattr(table, key) for key in ("finished", "undone", "intact", "repairer")}
-    job.unlock()
+    with job:
+        for bucket in range(BUCKETS):
+            word = table.buckets[bucket]
+            while word:
+                places = tally(table, bucket, word, words, distinct)
+                if places is None:
+                    broken += 1
+                    break  # its pointers are not to be followed
+                blocks += 2
+                nbytes += WORD_BYTES + word.length + list_bytes(word.list.capacity)
+                if path:
+                    text = text_of(word).decode("ascii")
+                    index.append(text + "".join(f" {r}:{n}" for r, n in places) + "\n")
+                word = word.next
+        rows = []
+        for i in range(table.rows_used):
+            row = table.rows[i]
+            broken += (words[i], distinct[i]) != (row.counts.words, row.counts.distinct)
+            numbers = {key: getattr(row, key) for key in ("pid", "total", "begun", "ended")}
+            counts = {
+                key: getattr(row.counts, key) for key, _ in ffi.typeof("struct counts").fields
+            }
+            rows.append({**numbers, "language": ffi.string(row.language).decode(), **counts})
+        deaths = {key: getattr(table, key) for key in ("finished", "undone", "intact", "repairer")}
 
     stat = job.segment.stat()
     if path:
@@ -377,7 +380,7 @@ def main(role="", *arguments):
         return 2
     try:
         play(*arguments)
-    except psm.Error as error:
+    except (psm.Error, ValueError) as error:
         die(arguments[0], error)
     return 0
 
