@@ -370,6 +370,12 @@ static inline PSMHandle h_open(const char *name, size_t size, uint32_t flags) {
   return handle;
 }
 
+/* Members, without those that have died: a fork before an exec leaves one. */
+static inline int h_members(PSMHandle handle) {
+  (void)PSMreap(handle);
+  return PSMmembers(handle, NULL, 0);
+}
+
 static inline PSMStat h_stat(PSMHandle handle) {
   PSMStat stat;
   memset(&stat, 0x5a, sizeof stat);

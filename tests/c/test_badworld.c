@@ -13,7 +13,7 @@ CASE(address_is_taken) {
     char *at = h_text("%p", (void *)((char *)handle + shift * (ptrdiff_t)(MIB / 2)));
     CHECK_EQ(h_wait(h_spawn("taken", h_shm_name(""), at, h_path("the-occupant"), NULL)), 0);
   }
-  CHECK_EQ(PSMmembers(handle, NULL, 0), 1);
+  CHECK_EQ(h_members(handle), 1);
   h_sound(handle);
   PSMdeinit(handle);
 }
@@ -220,7 +220,7 @@ CASE(more_members_than_seats) {
   for (int i = 1; i < SEATS; i++)
     if (i != 500) CHECK_EQ(h_wait(child[i]), 1000 + SIGKILL);
   CHECK(PSMreap(handle) >= SEATS - 2);
-  CHECK_EQ(PSMmembers(handle, NULL, 0), 1);
+  CHECK_EQ(h_members(handle), 1);
   h_sound(handle);
   PSMdeinit(handle);
   CHECK(!h_exists(h_shm_path("")));

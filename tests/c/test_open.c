@@ -177,8 +177,8 @@ CASE(read_only) {
   h_fill(*root + 1, 996, 3);
   pid_t child = h_spawn("reads", h_shm_name(""), h_gate_text(ready), h_gate_text(go), NULL);
   h_gate_pass(ready);
-  CHECK(PSMreap(handle) >= 0);              /* of the fork before the exec */
-  CHECK_EQ(PSMmembers(handle, NULL, 0), 1); /* a reader has no seat */
+  CHECK(PSMreap(handle) >= 0);    /* of the fork before the exec */
+  CHECK_EQ(h_members(handle), 1); /* a reader has no seat */
   h_fill(*root + 1, 996, 4);
   h_gate_open(go);
   h_gate_pass(ready);
