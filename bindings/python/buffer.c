@@ -78,17 +78,18 @@ static void buffer_release(PyObject *self, Py_buffer *view) {
 static PyObject *buffer_retire(PyObject *self, PyObject *unused) {
   (void)unused;
   Buffer *buffer = (Buffer *)self;
-  if (buffer->retired || buffer->exports != 0) {
-    Py_RETURN_FALSE;
+  int won = !buffer->retired && buffer->exports == 0;
+  if (won) {
+    buffer->retired = 1;
   }
-  buffer->retired = 1;
-  Py_RETURN_TRUE;
+  return PyBool_FromLong(won);
 }
 
 static PyObject *buffer_revive(PyObject *self, PyObject *unused) {
   (void)unused;
   ((Buffer *)self)->retired = 0;
-  Py_RETURN_NONE;
+  Py_INCREF(Py_None); /* Py_RETURN_NONE of newer headers leaves this out */
+  return Py_None;
 }
 
 static PyObject *get_address(PyObject *self, void *unused) {

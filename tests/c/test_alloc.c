@@ -439,3 +439,22 @@ CASE(usable_size) {
   h_sound(handle);
   PSMdeinit(handle);
 }
+
+/* A thread holds back the blocks of one group of each size at most. */
+CASE(little_is_held_back) {
+  enum { N = 10000 };
+  static void *blocks[N];
+  PSMHandle handle = h_init(h_shm_name(""), 64 * MIB);
+  const size_t sizes[] = {16, 64, 100, 1000, 5000};
+  for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+    const uint64_t before = h_stat(handle).cached;
+    size_t usable = 0;
+    for (int j = 0; j < N; j++) CHECK((blocks[j] = PSMalloc(handle, sizes[i])) != NULL);
+    usable = PSMusableSize(handle, blocks[0]);
+    for (int j = 0; j < N; j++) PSMfree(handle, blocks[j]);
+    CHECK(h_stat(handle).cached - before <= 64 * usable);
+    CHECK(h_stat(handle).cached - before <= h_stat(handle).unit);
+    CHECK_EQ(h_stat(handle).blocks, 0);
+  }
+  PSMdeinit(handle);
+}
