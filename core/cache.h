@@ -24,8 +24,12 @@ int psm_cache_refill(struct worker *worker, uint32_t cls);
 PSM_INLINE void *slot_take(struct slot_shm *slot, char *base) {
   uint64_t bits = at_load(&slot->bits);
   if (unlikely(bits == 0)) return NULL;
-  at_store(&slot->bits, bits & (bits - 1));
-  return base + slot->first + (uint64_t)bit_first(bits) * slot->size;
+  uint64_t rest = bits & (bits - 1);
+  at_store(&slot->bits, rest);
+  char *first = base + slot->first;
+  /* The next block will be written soon, and is far away for the processor. */
+  prefetch_write(first + (uint64_t)bit_first(rest | UINT64_C(1) << 63) * slot->size);
+  return first + (uint64_t)bit_first(bits) * slot->size;
 }
 
 /** Allocate and publish a small block.

@@ -38,6 +38,9 @@
   atomic_compare_exchange_strong_explicit((p), (expected), (v), memory_order_seq_cst, \
                                           memory_order_seq_cst)
 
+/* Any address will do: a prefetch does not fault. */
+PSM_INLINE void prefetch_write(const void *address) { __builtin_prefetch(address, 1); }
+
 PSM_INLINE void psm_pause(void) {
 #if defined(__x86_64__) || defined(__i386__)
   __builtin_ia32_pause();
