@@ -74,6 +74,10 @@ const char *PSMversion(void) {
 }
 
 static void *fail_null(int code, const struct segment *s, uint64_t size) {
+  if (code == PSM_E_CORRUPT) {
+    (void)psm_fail(code, NULL);
+    return NULL;
+  }
   const char *what = code == PSM_E_NOSPACE ? "the file system of" : "the segment";
   (void)psm_fail(code, "%s '%.150s' has no room for a block of %llu bytes", what, s->path,
                  (unsigned long long)size);
@@ -91,34 +95,35 @@ static int fail_block(int code, const struct segment *s, const void *block) {
 
 /* Do something with a cache of a class that is not empty; under the span lock
  * it is the shared one, for threads that could get none of their own. */
-static int with_cache(struct worker *worker, uint32_t cls, _Atomic uint64_t *where, void **block) {
+static int with_cache(struct worker *worker, uint32_t cls, _Atomic uint64_t *where,
+                      uint64_t *block) {
   struct segment *s = worker->segment;
   struct worker shared = {s, cache_at(s, SHARED_CACHE), SHARED_CACHE + 1, true};
   struct worker *user = worker->cache != NULL ? worker : &shared;
+  uint64_t last = s->geometry.size - s->classes->at[cls].size;
   int result = PSM_OK;
   if (user->locked) psm_span_lock(s);
   if (where != NULL) {
     result = psm_cache_publish(user, cls, where);
-  } else if ((*block = slot_take(&user->cache->slots[cls], s->base)) == NULL) {
+  } else if ((*block = slot_take(&user->cache->slots[cls], s->base)) > last) {
     result = psm_cache_refill(user, cls);
     if (result == PSM_OK) *block = slot_take(&user->cache->slots[cls], s->base);
+    if (result == PSM_OK && *block > last) result = PSM_E_CORRUPT;
   }
+  if (result == PSM_E_CORRUPT) mark_corrupt(s);
   if (user->locked) psm_span_unlock(s);
   return result;
 }
 
 static void *alloc_in(struct worker *worker, uint64_t size, uint64_t alignment) {
   struct segment *s = worker->segment;
-  void *block = NULL;
   uint64_t offset;
   int result;
-  if (size <= s->classes->small_max && alignment == 1) {
-    result = with_cache(worker, size_class(s->classes, size), NULL, &block);
-  } else {
+  if (size <= s->classes->small_max && alignment == 1)
+    result = with_cache(worker, size_class(s->classes, size), NULL, &offset);
+  else
     result = psm_large_alloc(worker, size, alignment, NULL, &offset);
-    if (result == PSM_OK) block = s->base + offset;
-  }
-  return result == PSM_OK ? block : fail_null(result, s, size);
+  return result == PSM_OK ? s->base + offset : fail_null(result, s, size);
 }
 
 static PSM_RARELY void *alloc_slow(PSMHandle handle, size_t size) {
@@ -131,8 +136,8 @@ void *PSMalloc(PSMHandle handle, size_t size) {
   const struct thread *t = &psm_thread;
   if (thread_ready(t, handle) && likely(size <= t->classes->small_max)) {
     struct slot_shm *slot = &t->worker.cache->slots[size_class(t->classes, size)];
-    void *block = slot_take(slot, (char *)handle);
-    if (likely(block != NULL)) return block;
+    uint64_t offset = slot_take(slot, (char *)handle);
+    if (likely(offset <= t->size - size)) return (char *)handle + offset;
   }
   return alloc_slow(handle, size);
 }
@@ -199,10 +204,7 @@ static PSM_RARELY void free_other(const struct worker *worker, struct group_shm 
   if (unlikely(result != PSM_OK)) (void)fail_block(result, s, block);
 }
 
-static PSM_RARELY void free_slow(PSMHandle handle, void *block) {
-  if (handle == NULL || block == NULL) return;
-  const struct worker *worker = psm_worker(handle);
-  if (worker == NULL) return;
+static void free_with(const struct worker *worker, void *block) {
   struct segment *s = worker->segment;
   uint64_t offset = (uint64_t)((uintptr_t)block - (uintptr_t)s->base) - s->data;
   uint32_t word = offset < s->data_size ? at_load_acquire(&s->table[offset >> s->shift]) : 0;
@@ -215,6 +217,12 @@ static PSM_RARELY void free_slow(PSMHandle handle, void *block) {
   if (unit_kind(word) != UNIT_SLAB && offset < s->data_size)
     result = psm_large_free(worker, offset);
   if (result != PSM_OK) (void)fail_block(result, s, block);
+}
+
+static PSM_RARELY void free_slow(PSMHandle handle, void *block) {
+  if (handle == NULL || block == NULL) return;
+  const struct worker *worker = psm_worker(handle);
+  if (worker != NULL) free_with(worker, block);
 }
 
 /* As in PSMalloc, what is not the common way is called last. */
@@ -260,7 +268,7 @@ void *PSMrealloc(PSMHandle handle, void *block, size_t size) {
   void *moved = PSMalloc(handle, size);
   if (moved == NULL && size <= has) return block;
   if (moved == NULL) return NULL;
-  memcpy(moved, block, size < has ? size : (size_t)has);
+  memmove(moved, block, size < has ? size : (size_t)has);
   PSMfree(handle, block);
   return moved;
 }
@@ -302,14 +310,21 @@ int PSMfreeFrom(PSMHandle handle, void **where) {
   if (!is_users(s, where, sizeof *where)) return fail_place((void *)where);
   _Atomic uint64_t *place = (_Atomic uint64_t *)(void *)where;
   uint64_t value = at_load_acquire(place);
-  do {
-    uint64_t size;
-    if (value == 0) return PSM_OK;
-    int result = block_size(s, (void *)(uintptr_t)value, &size);
-    if (result != PSM_OK) return fail_block(result, s, (void *)(uintptr_t)value);
-  } while (!at_cas(place, &value, 0));
-  PSMfree(handle, (void *)(uintptr_t)value);
-  return PSM_OK;
+  uint64_t size;
+  if (value == 0) return PSM_OK;
+  int result = block_size(s, (void *)(uintptr_t)value, &size);
+  if (result != PSM_OK && at_load(place) != value) return PSMfreeFrom(handle, where);
+  if (result != PSM_OK) return fail_block(result, s, (void *)(uintptr_t)value);
+  /* By the place a reaper judges whether the dead have published: none may
+   * look between our two steps and give the block away before we free it. */
+  struct worker holder = *worker;
+  holder.locked = psm_publication_pending(s, value - s->geometry.base);
+  if (holder.locked) psm_span_lock(s);
+  bool taken = at_cas(place, &value, 0);
+  if (taken && holder.locked) free_with(&holder, (void *)(uintptr_t)value);
+  if (holder.locked) psm_span_unlock(s);
+  if (taken && !holder.locked) PSMfree(handle, (void *)(uintptr_t)value);
+  return taken ? PSM_OK : PSMfreeFrom(handle, where);
 }
 
 /* ---- Addresses ---- */
@@ -390,6 +405,24 @@ int PSMmembers(PSMHandle handle, PSMMember *members, int count) {
   if (count < 0 || (count > 0 && members == NULL))
     return psm_fail(PSM_E_INVALID, "there is no place for %d members", count);
   return psm_members(s, members, count);
+}
+
+uint64_t PSMself(PSMHandle handle) {
+  const struct worker *worker = psm_worker(handle);
+  return worker != NULL ? psm_seat_id(worker->segment, worker->segment->seat) : 0;
+}
+
+int PSMalive(PSMHandle handle, uint64_t id) {
+  const struct segment *s = psm_segment_find(handle);
+  return s != NULL ? psm_id_alive(s, id) : PSM_E_HANDLE;
+}
+
+int PSMdeaths(PSMHandle handle, uint64_t *cursor, PSMMember *members, int count) {
+  struct worker *worker = psm_worker(handle);
+  if (worker == NULL) return psm_last_error();
+  if (cursor == NULL || count < 0 || (count > 0 && members == NULL))
+    return psm_fail(PSM_E_INVALID, "there is no place for the cursor or for %d members", count);
+  return psm_deaths(worker->segment, cursor, members, count);
 }
 
 int PSMreap(PSMHandle handle) {

@@ -106,9 +106,10 @@ static void unit_touch(struct segment *s, uint32_t unit) {
 
 static void slot_point(struct segment *s, struct slot_shm *slot, uint32_t cls, uint64_t id) {
   uint32_t size = s->classes->at[cls].size;
-  slot->first = unit_offset(s, group_unit(id)) + (uint64_t)group_index(id) * PSM_GROUP * size;
-  slot->size = size;
-  slot->spare = group_unit(id);
+  uint64_t first = unit_offset(s, group_unit(id)) + (uint64_t)group_index(id) * PSM_GROUP * size;
+  at_store(&slot->first, first);
+  at_store(&slot->size, size);
+  at_store(&slot->unit, group_unit(id));
   uint64_t changes = at_load(&slot->group) & ~(SLOT_CHANGE - 1);
   at_store_release(&slot->group, changes + SLOT_CHANGE + id);
 }
@@ -158,7 +159,7 @@ static bool refill_offered(const struct worker *worker, uint32_t cls) {
   struct segment *s = worker->segment;
   const struct slot_shm *slot = &worker->cache->slots[cls];
   /* The last slab again, if it has more groups than the one that was used. */
-  uint32_t unit = slot->spare + (s->classes->at[cls].groups == 1);
+  uint32_t unit = at_load(&slot->unit) + (s->classes->at[cls].groups == 1);
   for (uint32_t tries = 0; tries < s->geometry.units; tries++) {
     unit = psm_hint_next(s, cls, unit < s->geometry.units ? unit : 0);
     if (unit == NO_UNIT) return false;
@@ -171,7 +172,7 @@ static bool refill_offered(const struct worker *worker, uint32_t cls) {
 
 static bool refill_any(const struct worker *worker, uint32_t cls) {
   struct segment *s = worker->segment;
-  uint32_t unit = worker->cache->slots[cls].spare;
+  uint32_t unit = at_load(&worker->cache->slots[cls].unit);
   for (uint32_t i = 0; i < s->geometry.units; i++, unit++) {
     if (unit >= s->geometry.units) unit = 0;
     if (claim_in_slab(worker, cls, unit, true)) return true;
@@ -235,7 +236,9 @@ int psm_cache_publish(struct worker *worker, uint32_t cls, _Atomic uint64_t *whe
     if (result != PSM_OK) return result;
     bits = at_load(&slot->bits);
   }
-  uint64_t block = slot->first + (uint64_t)bit_first(bits) * slot->size;
+  if (bits == 0) return PSM_E_CORRUPT;
+  uint64_t block = at_load(&slot->first) + (uint64_t)bit_first(bits) * at_load(&slot->size);
+  if (block > s->geometry.size - s->classes->at[cls].size) return PSM_E_CORRUPT;
   at_store(&cache->to_where, (uint64_t)((char *)where - s->base));
   at_store(&cache->to_old, at_load(where));
   at_store_release(&cache->to_block, block);

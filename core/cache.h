@@ -20,16 +20,21 @@ void psm_cache_release(struct segment *s, uint32_t index);
  */
 int psm_cache_refill(struct worker *worker, uint32_t cls);
 
-/** A block from a slot; NULL if the slot is empty. */
-PSM_INLINE void *slot_take(struct slot_shm *slot, char *base) {
+#define NO_BLOCK UINT64_MAX
+
+/** A block from a slot: its offset, out of the file, so that it is the caller's
+ *  to compare with the segment's size; NO_BLOCK if the slot is empty. */
+PSM_INLINE uint64_t slot_take(struct slot_shm *slot, const char *base) {
   uint64_t bits = at_load(&slot->bits);
-  if (unlikely(bits == 0)) return NULL;
+  if (unlikely(bits == 0)) return NO_BLOCK;
   uint64_t rest = bits & (bits - 1);
   at_store(&slot->bits, rest);
-  char *first = base + slot->first;
+  uint64_t first = at_load(&slot->first);
+  uint64_t size = at_load(&slot->size);
   /* The next block will be written soon, and is far away for the processor. */
-  prefetch_write(first + (uint64_t)bit_first(rest | UINT64_C(1) << 63) * slot->size);
-  return first + (uint64_t)bit_first(bits) * slot->size;
+  uint64_t next = first + bit_first(rest | UINT64_C(1) << 63) * size;
+  prefetch_write((const void *)((uintptr_t)base + next));
+  return first + bit_first(bits) * size;
 }
 
 /** Allocate and publish a small block.

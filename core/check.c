@@ -15,12 +15,13 @@
 
 enum { LOOKS = 64 };
 
+/* Who has no seat has no name to lock in: it only looks. */
 static void enter(struct segment *s) {
-  if (!s->readonly) psm_span_lock(s);
+  if (s->seat != NO_SEAT) psm_span_lock(s);
 }
 
 static void leave(struct segment *s) {
-  if (!s->readonly) psm_span_unlock(s);
+  if (s->seat != NO_SEAT) psm_span_unlock(s);
 }
 
 /* ---- Blocks ---- */
@@ -95,13 +96,15 @@ int psm_stat(struct segment *s, PSMStat *stat) {
 
 int psm_members(struct segment *s, PSMMember *members, int count) {
   int found = 0;
-  for (int seat = 0; seat < PSM_SEATS; seat++) {
+  int seats = (int)psm_seats_used(s);
+  for (int seat = 0; seat < seats; seat++) {
     const struct seat_shm *shm = &s->roster[seat];
     uint32_t state = seat_state(at_load_acquire(&shm->tenure));
     if (state == SEAT_EMPTY || state == SEAT_LEFT) continue;
     if (found < count) {
       PSMMember *member = &members[found];
-      member->pid = at_load(&shm->pid);
+      member->id = psm_seat_id(s, seat);
+      member->pid = state == SEAT_JOINED ? at_load(&shm->pid) : 0;
       member->seat = (uint32_t)seat;
       member->start = at_load(&shm->start);
       member->alive = psm_seat_alive(s, seat);
@@ -178,13 +181,20 @@ static int header_check(struct segment *s) {
   return PSM_OK;
 }
 
-/* An owner's slot names the group as long as it owns it. */
-static bool owner_sound(const struct segment *s, uint32_t cls, uint64_t id) {
+static bool cache_names(const struct segment *s, uint32_t cache, uint64_t id) {
+  for (uint32_t cls = 0; cls < s->classes->count; cls++)
+    if (slot_group(&cache_at(s, cache)->slots[cls]) == id) return true;
+  return false;
+}
+
+/* An owner's slot names the group as long as it owns it. It is another class's
+ * for a moment, or in the dead, if the slab was cut anew before the claim. */
+static bool owner_sound(const struct segment *s, uint64_t id) {
   const struct group_shm *group = &slab_at(s, group_unit(id))->groups[group_index(id)];
   for (int look = 0; look < LOOKS; look++) {
     uint32_t owner = at_load_acquire(&group->owner);
     if (owner == 0) return true;
-    if (owner <= s->geometry.caches && slot_group(&cache_at(s, owner - 1)->slots[cls]) == id &&
+    if (owner <= s->geometry.caches && cache_names(s, owner - 1, id) &&
         (owner - 1 == SHARED_CACHE || at_load(&s->owners[owner - 1]) != 0))
       return true;
     psm_pause();
@@ -198,7 +208,7 @@ static int slab_check(struct segment *s, uint32_t unit, uint32_t cls) {
     const struct group_shm *group = &slab_at(s, unit)->groups[i];
     if ((at_load(&group->free) & ~full_mask(group_blocks(c, i))) != 0)
       return corrupt(s, "a group has free blocks beyond its end; unit", unit);
-    if (!owner_sound(s, cls, group_id(unit, i)))
+    if (!owner_sound(s, group_id(unit, i)))
       return corrupt(s, "a group is owned by nobody who knows of it; unit", unit);
   }
   return PSM_OK;

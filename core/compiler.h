@@ -25,18 +25,33 @@
 #define PSM_THREAD _Thread_local
 #endif
 
-#define at_load(p)             atomic_load_explicit((p), memory_order_relaxed)
-#define at_load_acquire(p)     atomic_load_explicit((p), memory_order_acquire)
-#define at_load_ordered(p)     atomic_load_explicit((p), memory_order_seq_cst)
-#define at_store(p, v)         atomic_store_explicit((p), (v), memory_order_relaxed)
-#define at_store_release(p, v) atomic_store_explicit((p), (v), memory_order_release)
-#define at_exchange(p, v)      atomic_exchange_explicit((p), (v), memory_order_seq_cst)
-#define at_or(p, v)            atomic_fetch_or_explicit((p), (v), memory_order_seq_cst)
-#define at_and(p, v)           atomic_fetch_and_explicit((p), (v), memory_order_seq_cst)
-#define at_add(p, v)           atomic_fetch_add_explicit((p), (v), memory_order_seq_cst)
-#define at_cas(p, expected, v)                                                        \
-  atomic_compare_exchange_strong_explicit((p), (expected), (v), memory_order_seq_cst, \
-                                          memory_order_seq_cst)
+/* Test builds define these before they include the core, to come between any
+ * two accesses. */
+#ifndef AT_LOAD_HOOK
+#define AT_LOAD_HOOK() ((void)0)
+#endif
+#ifndef AT_STORE_HOOK
+#define AT_STORE_HOOK() ((void)0)
+#endif
+
+#define at_load_in(p, order) (AT_LOAD_HOOK(), atomic_load_explicit((p), memory_order_##order))
+#define at_store_in(p, v, order) \
+  (AT_STORE_HOOK(), atomic_store_explicit((p), (v), memory_order_##order))
+#define at_change(change, p, v) \
+  (AT_STORE_HOOK(), atomic_##change##_explicit((p), (v), memory_order_seq_cst))
+
+#define at_load(p)             at_load_in(p, relaxed)
+#define at_load_acquire(p)     at_load_in(p, acquire)
+#define at_load_ordered(p)     at_load_in(p, seq_cst)
+#define at_store(p, v)         at_store_in(p, v, relaxed)
+#define at_store_release(p, v) at_store_in(p, v, release)
+#define at_exchange(p, v)      at_change(exchange, p, v)
+#define at_or(p, v)            at_change(fetch_or, p, v)
+#define at_and(p, v)           at_change(fetch_and, p, v)
+#define at_add(p, v)           at_change(fetch_add, p, v)
+#define at_cas(p, expected, v)                               \
+  (AT_STORE_HOOK(), atomic_compare_exchange_strong_explicit( \
+                        (p), (expected), (v), memory_order_seq_cst, memory_order_seq_cst))
 
 /* Any address will do: a prefetch does not fault. */
 PSM_INLINE void prefetch_write(const void *address) { __builtin_prefetch(address, 1); }

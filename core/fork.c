@@ -17,8 +17,16 @@ static os_once watch_fork_once = OS_ONCE_INIT;
 static void seat_reserve(struct segment *s) {
   s->child_seat = NO_SEAT;
   s->child_file = OS_NO_FILE;
-  if (s->readonly || s->seat == NO_SEAT || !os_file_is(s->file, &s->identity)) return;
-  if (os_file_reopen(s->file, s->path, &s->child_file) != PSM_OK) return;
+  if (!s->readonly && s->seat == NO_SEAT) return;
+  int how = s->readonly ? OS_READ : OS_WRITE;
+  if (os_file_reopen(s->file, s->path, &s->identity, how, &s->child_file) != PSM_OK) {
+    s->child_file = OS_NO_FILE;
+    return;
+  }
+  if (s->readonly) {
+    (void)os_byte_lock(s->child_file, BYTE_READERS, OS_WAIT | OS_SHARED);
+    return;
+  }
   s->child_seat = psm_seat_claim(s, s->child_file, false);
   if (s->child_seat != NO_SEAT) return;
   psm_span_lock(s);
@@ -28,8 +36,13 @@ static void seat_reserve(struct segment *s) {
 }
 
 static void before_fork(void) {
+  psm_opening_lock();
+  psm_segments_sweep();
+  psm_opening_unlock();
   psm_process_lock();
+  bool hushed = psm_hush(true);
   for (struct segment *s = psm_segment_first(); s != NULL; s = s->next) seat_reserve(s);
+  (void)psm_hush(hushed);
 }
 
 static void after_fork_parent(void) {
@@ -56,19 +69,51 @@ static void pages_forget(struct segment *s) {
     at_store(&s->touched[i], 0);
 }
 
+/* The parent had no descriptor to spare: there is one now that its own is
+ * closed here. The segment may have ended meanwhile. */
+static void child_open(struct segment *s) {
+  int how = s->readonly ? OS_READ : OS_WRITE;
+  if (os_file_reopen(OS_NO_FILE, s->path, &s->identity, how, &s->child_file) != PSM_OK) {
+    s->child_file = OS_NO_FILE;
+    return;
+  }
+  (void)os_file_lock(s->child_file);
+  if (!os_path_is(s->path, &s->identity)) {
+    os_file_close(s->child_file);
+    s->child_file = OS_NO_FILE;
+    return;
+  }
+  if (s->readonly)
+    (void)os_byte_lock(s->child_file, BYTE_READERS, OS_WAIT | OS_SHARED);
+  else
+    s->child_seat = psm_seat_claim(s, s->child_file, false);
+  os_file_unlock(s->child_file);
+}
+
+/* Whatever comes of it: the parent's open file does not stay mapped here. */
+static void child_map(struct segment *s) {
+  pages_forget(s);
+  if (s->anchor != NULL) os_unmap(s->anchor, os_page_size());
+  s->anchor = NULL;
+  if (s->child_file != OS_NO_FILE &&
+      os_remap(s->child_file, s->base, s->geometry.size, !s->readonly)) {
+    s->anchor = os_anchor(s->child_file);
+    return;
+  }
+  os_map_nothing(s->base, s->geometry.size);
+  s->lost = true;
+}
+
 static void child_sit_down(struct segment *s) {
   s->serial = psm_next_serial();
-  if (s->readonly) return;
+  bool member = s->readonly || s->seat != NO_SEAT;
   if (s->seat != NO_SEAT) parent_remember(s);
-  if (s->child_file != OS_NO_FILE) {
-    pages_forget(s);
-    (void)os_remap(s->child_file, s->base, s->geometry.size);
-    if (s->anchor != NULL) os_unmap(s->anchor, os_page_size());
-    s->anchor = os_anchor(s->child_file);
-  }
   if (os_file_is(s->file, &s->identity)) os_file_close(s->file);
+  if (member && s->child_file == OS_NO_FILE) child_open(s);
+  if (member) child_map(s);
   s->file = s->child_file;
-  s->seat = s->child_seat;
+  s->seat = s->lost ? NO_SEAT : s->child_seat;
+  s->tag = 0;
   s->child_file = OS_NO_FILE;
   s->child_seat = NO_SEAT;
   if (s->seat == NO_SEAT) return;
@@ -78,7 +123,9 @@ static void child_sit_down(struct segment *s) {
 
 static void after_fork_child(void) {
   (void)at_add(&psm_epoch, 1);
+  bool hushed = psm_hush(true);
   for (struct segment *s = psm_segment_first(); s != NULL; s = s->next) child_sit_down(s);
+  (void)psm_hush(hushed);
   psm_process_unlock();
 }
 

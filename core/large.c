@@ -60,13 +60,13 @@ static uint32_t large_at(const struct segment *s, uint64_t offset) {
 int psm_large_free(const struct worker *worker, uint64_t offset) {
   struct segment *s = worker->segment;
   int result = PSM_OK;
-  psm_span_lock(s);
+  if (!worker->locked) psm_span_lock(s);
   uint32_t units = large_at(s, offset);
   if (units > 0)
     psm_span_free(s, (uint32_t)(offset >> s->shift), units);
   else
     result = refusal(s, offset);
-  psm_span_unlock(s);
+  if (!worker->locked) psm_span_unlock(s);
   return result;
 }
 
@@ -74,9 +74,9 @@ int psm_large_size(struct segment *s, uint64_t offset, uint64_t *size) {
   uint32_t units = large_at(s, offset);
   *size = (uint64_t)units << s->shift;
   if (units > 0) return PSM_OK;
-  if (!s->readonly) psm_span_lock(s);
+  if (s->seat != NO_SEAT) psm_span_lock(s);
   int result = refusal(s, offset);
-  if (!s->readonly) psm_span_unlock(s);
+  if (s->seat != NO_SEAT) psm_span_unlock(s);
   return result;
 }
 

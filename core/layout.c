@@ -17,6 +17,12 @@ static uint32_t caches_for(uint64_t size) {
   return caches > PSM_CACHES_MAX ? PSM_CACHES_MAX : (uint32_t)caches;
 }
 
+static uint32_t deaths_for(uint64_t size) {
+  uint64_t deaths = size >> 13;
+  if (deaths < PSM_DEATHS_MIN) return PSM_DEATHS_MIN;
+  return deaths > PSM_DEATHS_MAX ? PSM_DEATHS_MAX : (uint32_t)deaths;
+}
+
 /* Lists hold runs of nearly the same length: exact below 16 units, then eight
  * lists for each doubling. */
 uint32_t psm_bin_of(uint32_t units) {
@@ -41,6 +47,7 @@ static void lay_out(struct geometry *g, uint32_t units) {
   for (int level = 2; level >= 1; level--)
     g->hints[level] = at, at += (uint64_t)count * g->hint_words[level] * 8;
   g->owners = at, at += round_up(g->caches * sizeof(uint32_t), 8);
+  g->deaths = at, at += g->deaths_kept * sizeof(struct death_shm);
   g->eager = at;
   g->hints[0] = at, at += (uint64_t)count * g->hint_words[0] * 8;
   at = round_up(at, g->shift > 12 ? 64 : 16);
@@ -59,6 +66,7 @@ bool psm_geometry(struct geometry *g, uint64_t size, uint64_t base) {
   g->shift = unit_shift_for(size);
   g->classes = psm_classes_for(g->shift);
   g->caches = caches_for(size);
+  g->deaths_kept = deaths_for(size);
   g->chunks = (uint32_t)((size >> g->shift) + 1);
   uint32_t groups = (UINT32_C(1) << g->shift) / (PSM_ALIGN * PSM_GROUP);
   uint64_t slab = sizeof(struct slab_shm) + groups * sizeof(struct group_shm);
@@ -114,6 +122,7 @@ int psm_header_judge(const struct header_shm *header, uint64_t file_size, struct
   if (header->byte_order != byte_order()) return PSM_E_PLATFORM;
   if (header->format != PSM_FORMAT) return PSM_E_VERSION;
   if (header->checksum != header_checksum(header)) return PSM_E_CORRUPT;
+  if (header->base == 0 || header->size > UINT64_MAX - header->base) return PSM_E_CORRUPT;
   if (!psm_geometry(g, header->size, header->base)) return PSM_E_CORRUPT;
   if (header->header_size != sizeof *header || header->unit_shift != g->shift ||
       header->units != g->units || header->data != g->data)

@@ -8,6 +8,7 @@
  *    bins       heads of the lists of free runs (derived)
  *    hints 2, 1 which words of the hints below are not zero (derived)
  *    owners     one word per cache: the seat that uses it
+ *    deaths     a ring of the members that died last
  *  - up to here committed at creation, what follows when first needed -
  *    hints 0    per class, a bit per unit: slabs worth a look (derived)
  *    slabs      one descriptor per unit, used by slabs; its links by free runs
@@ -33,6 +34,8 @@ enum {
   PSM_BINS_MAX = 256,
   PSM_CACHES_MIN = 2,
   PSM_CACHES_MAX = 4096,
+  PSM_DEATHS_MIN = 8, /* remembered */
+  PSM_DEATHS_MAX = 1024,
   PSM_SIZE_MIN = 28 * 1024
 };
 
@@ -64,7 +67,9 @@ _Static_assert(offsetof(struct header_shm, user) == PSM_USER_OFFSET, "format");
 enum { SEAT_EMPTY = 0, SEAT_RESERVED = 1, SEAT_JOINED = 2, SEAT_LEFT = 3 };
 
 /* By the member, whose claim to it is a kernel lock on byte `seat`; when that
- * is gone and no such process runs, by the reaper under the span lock. */
+ * is gone, by the reaper under the span lock. Who takes the seat of a dead
+ * member over leaves its pid there, and in `pending` its generation, until
+ * that death is on record. */
 struct seat_shm {
   _Atomic uint32_t pid;     /* 0 in a seat reserved for a child */
   _Atomic uint32_t start;   /* low 32 bits of the process's start time */
@@ -73,6 +78,13 @@ struct seat_shm {
 };
 _Static_assert(sizeof(struct seat_shm) == 16, "format");
 
+/* One of the members that died last; by a reaper, under the span lock. */
+struct death_shm {
+  uint64_t id;
+  uint32_t pid, start;
+};
+_Static_assert(sizeof(struct death_shm) == 16, "format");
+
 /* By the holder of `lock`, but for the lock itself. */
 struct spans_shm {
   _Atomic uint32_t lock;
@@ -80,7 +92,9 @@ struct spans_shm {
   _Atomic uint64_t to_block; /* large PSMallocTo: offset of the block, or 0 */
   _Atomic uint64_t to_where; /* where it is to be published (offset) */
   _Atomic uint64_t to_old;   /* what was there before */
-  uint64_t spare[4];
+  _Atomic uint64_t deaths;   /* recorded so far; after the record itself */
+  _Atomic uint32_t seats;    /* that were ever taken: none beyond is looked at */
+  uint32_t spare[5];
   uint64_t bin_map[PSM_BINS_MAX / 64];
   uint64_t spare_too[4];
 };
@@ -107,7 +121,7 @@ _Static_assert(sizeof(struct group_shm) == 16, "format");
 #define OWNER_MARK UINT32_C(0xffffffff) /* being cut or given back */
 
 struct slab_shm {
-  uint32_t next, prev; /* 1 + unit, while a free run begins here (span lock) */
+  _Atomic uint32_t next, prev; /* 1 + unit, while a free run begins here (span lock) */
   uint64_t spare;
   struct group_shm groups[];
 };
@@ -120,9 +134,9 @@ _Static_assert(sizeof(struct slab_shm) == 16, "format");
 struct slot_shm {
   _Atomic uint64_t bits;
   _Atomic uint64_t group; /* changes << 40 | 1 + unit * 64 + group, or 0; before the claim */
-  uint64_t first;         /* offset of the group's first block */
-  uint32_t size;          /* bytes of a block */
-  uint32_t spare;
+  _Atomic uint64_t first; /* offset of the group's first block */
+  _Atomic uint32_t size;  /* bytes of a block */
+  _Atomic uint32_t unit;  /* of the group: where the search for the next begins */
 };
 _Static_assert(sizeof(struct slot_shm) == 32, "format");
 
@@ -139,10 +153,10 @@ _Static_assert(sizeof(struct cache_shm) == 64, "format");
 struct geometry {
   uint64_t size, base;
   uint32_t shift, units;
-  uint32_t caches, bins, chunks;
+  uint32_t caches, bins, chunks, deaths_kept;
   uint32_t slab_size, cache_size; /* bytes of one descriptor, one cache */
   uint32_t hint_words[3];         /* words per class and level */
-  uint64_t roster, spans, table, committed, bin_heads, hints[3], owners;
+  uint64_t roster, spans, table, committed, bin_heads, hints[3], owners, deaths;
   uint64_t eager; /* end of what is committed at creation */
   uint64_t slabs, cache_area, data;
   const struct psm_classes *classes;

@@ -81,6 +81,11 @@ struct segment *psm_segment_find_any(PSMHandle handle) {
 
 struct segment *psm_segment_find(PSMHandle handle) {
   struct segment *s = psm_segment_find_any(handle);
+  if (s != NULL && s->lost) {
+    (void)psm_fail(PSM_E_MEMBERS, "this process could not open '%.200s' when it was forked",
+                   s->path);
+    return NULL;
+  }
   if (s == NULL || s->uses > 0) return s;
   (void)psm_fail(PSM_E_HANDLE, "this process has left the segment at %p", (void *)handle);
   return NULL;
@@ -90,7 +95,8 @@ struct segment *psm_segment_holding(const void *address) {
   os_mutex_lock(&list_mutex);
   struct segment *s = segments;
   for (; s != NULL; s = s->next)
-    if (s->uses > 0 && (uintptr_t)address - (uintptr_t)s->base < s->geometry.size) break;
+    if (s->uses > 0 && !s->lost && (uintptr_t)address - (uintptr_t)s->base < s->geometry.size)
+      break;
   os_mutex_unlock(&list_mutex);
   return s;
 }
@@ -183,6 +189,7 @@ static struct worker *bind(struct segment *s, PSMHandle handle) {
   t->handle = t->worker.cache != NULL ? handle : NULL;
   t->epoch = at_load(&psm_epoch);
   t->classes = s->classes;
+  t->size = s->geometry.size;
   return &t->worker;
 }
 

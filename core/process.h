@@ -11,6 +11,7 @@ struct thread {
   PSMHandle handle; /* NULL unless the worker has a cache */
   uint64_t epoch;
   const struct psm_classes *classes;
+  uint64_t size; /* bytes of the segment */
   struct worker worker;
   struct binding *bindings;
 };

@@ -17,12 +17,30 @@ void psm_seat_flush(struct segment *s, int seat) {
   }
 }
 
+/* A reaper that died may have recorded it already. */
+static void death_record(struct segment *s, uint64_t id, const struct seat_shm *shm) {
+  uint32_t kept = s->geometry.deaths_kept;
+  uint64_t deaths = at_load(&s->spans->deaths);
+  for (uint32_t i = 0; i < kept && i < deaths; i++)
+    if (s->deaths[i].id == id) return;
+  s->deaths[deaths % kept] = (struct death_shm){id, at_load(&shm->pid), at_load(&shm->start)};
+  at_store_release(&s->spans->deaths, deaths + 1);
+}
+
+void psm_seat_bury(struct segment *s, int seat) {
+  const struct seat_shm *shm = &s->roster[seat];
+  uint64_t id = psm_seat_dead_id(shm, seat, at_load_acquire(&shm->tenure));
+  if (id != 0) death_record(s, id, shm);
+  psm_seat_flush(s, seat);
+}
+
 int psm_reap_dead(struct segment *s) {
   int reaped = 0;
-  for (int seat = 0; seat < PSM_SEATS; seat++) {
+  int seats = (int)psm_seats_used(s);
+  for (int seat = 0; seat < seats; seat++) {
     uint32_t tenure = at_load_acquire(&s->roster[seat].tenure);
     if (seat_state(tenure) == SEAT_EMPTY || psm_seat_alive(s, seat)) continue;
-    psm_seat_flush(s, seat);
+    psm_seat_bury(s, seat);
     psm_seat_vacate(s, seat, tenure);
     reaped++;
   }
@@ -34,6 +52,29 @@ void psm_make_room(struct segment *s, const struct worker *worker) {
   if (worker->id - 1 != SHARED_CACHE) psm_cache_reclaim(s, SHARED_CACHE, psm_slab_retire);
   (void)psm_reap_dead(s);
   psm_slab_retire_all(s);
+}
+
+int psm_deaths(struct segment *s, uint64_t *cursor, PSMMember *members, int count) {
+  uint32_t kept = s->geometry.deaths_kept;
+  psm_span_lock(s);
+  (void)psm_reap_dead(s);
+  uint64_t deaths = at_load(&s->spans->deaths);
+  uint64_t oldest = deaths > kept ? deaths - kept : 0;
+  int result = PSM_OK;
+  if (*cursor > deaths) {
+    result = psm_fail(PSM_E_INVALID, "the cursor is of another segment: begin with 0");
+  } else if (*cursor < oldest) {
+    result = psm_fail(PSM_E_STATE, "%llu deaths are forgotten: ask PSMalive about each member",
+                      (unsigned long long)(oldest - *cursor));
+    *cursor = oldest;
+  }
+  for (; result >= 0 && result < count && *cursor < deaths; ++*cursor) {
+    const struct death_shm *death = &s->deaths[*cursor % kept];
+    members[result++] =
+        (PSMMember){death->id, death->pid, (uint32_t)(death->id % PSM_SEATS), death->start, 0};
+  }
+  psm_span_unlock(s);
+  return result;
 }
 
 uint64_t psm_trim(struct segment *s) {

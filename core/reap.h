@@ -2,16 +2,24 @@
 #ifndef PSM_REAP_H
 #define PSM_REAP_H
 
+#include "psm.h"
 #include "view.h"
 
 /** Give back all caches of a seat. Under the span lock; repeatable. */
 void psm_seat_flush(struct segment *s, int seat);
+
+/** Record that the member of a seat died, and give back what it held. Under
+ *  the span lock; repeatable. The seat stays as it is. */
+void psm_seat_bury(struct segment *s, int seat);
 
 /** Reap every member that is dead. Under the span lock; repeatable.
  *
  *  Returns  how many.
  */
 int psm_reap_dead(struct segment *s);
+
+/** As PSMdeaths; takes the span lock. */
+int psm_deaths(struct segment *s, uint64_t *cursor, PSMMember *members, int count);
 
 /** Make room: the worker's own caches, the dead's, and slabs that are empty.
  *  Under the span lock. */

@@ -9,14 +9,61 @@
 
 enum { TAG_SEAT_BITS = 11, TAG_GENERATIONS = 1 << 20 };
 
+uint32_t psm_seats_used(const struct segment *s) {
+  uint32_t seats = at_load_acquire(&s->spans->seats);
+  return seats < PSM_SEATS ? seats : PSM_SEATS;
+}
+
+static void seat_count(struct segment *s, uint32_t seat) {
+  uint32_t seats = at_load(&s->spans->seats);
+  while (seats <= seat && !at_cas(&s->spans->seats, &seats, seat + 1)) continue;
+}
+
 static uint32_t tag_of(uint32_t tenure, int seat) {
   return (tenure >> 2) % TAG_GENERATIONS << TAG_SEAT_BITS | (uint32_t)(seat + 1);
+}
+
+/* Nobody holds the lock in the name of a member that is only about to be. */
+static uint32_t tenure_after(const struct segment *s, int seat, uint32_t tenure) {
+  uint32_t next = (tenure & ~3u) + 4;
+  uint32_t difference = at_load(&s->spans->lock) ^ tag_of(next, seat);
+  return difference << 1 == 0 ? next + 4 : next;
 }
 
 static bool seat_usable(const struct segment *s, int seat, uint32_t tenure, bool takeover) {
   if (seat_state(tenure) == SEAT_EMPTY) return true;
   return takeover && !psm_seat_alive(s, seat);
 }
+
+static void seat_wipe(struct seat_shm *shm) {
+  at_store(&shm->pid, 0);
+  at_store(&shm->start, 0);
+  at_store(&shm->pending, 0);
+}
+
+static uint64_t id_of(uint32_t generation, int seat) {
+  return (uint64_t)generation * PSM_SEATS + (uint64_t)seat;
+}
+
+uint64_t psm_seat_dead_id(const struct seat_shm *shm, int seat, uint32_t tenure) {
+  uint32_t pending = at_load(&shm->pending);
+  if (seat_state(tenure) == SEAT_JOINED) return id_of(tenure >> 2, seat);
+  if (seat_state(tenure) != SEAT_RESERVED || at_load(&shm->pid) == 0 || pending == 0) return 0;
+  return id_of(pending, seat);
+}
+
+uint64_t psm_seat_id(const struct segment *s, int seat) {
+  return id_of(at_load(&s->roster[seat].tenure) >> 2, seat);
+}
+
+bool psm_id_alive(const struct segment *s, uint64_t id) {
+  int seat = (int)(id % PSM_SEATS);
+  uint32_t tenure = at_load_acquire(&s->roster[seat].tenure);
+  if (seat_state(tenure) != SEAT_JOINED || id_of(tenure >> 2, seat) != id) return false;
+  return psm_seat_alive(s, seat);
+}
+
+void psm_seat_wipe(struct segment *s, int seat) { seat_wipe(&s->roster[seat]); }
 
 static bool seat_try(struct segment *s, int seat, os_file file, bool takeover) {
   struct seat_shm *shm = &s->roster[seat];
@@ -27,10 +74,12 @@ static bool seat_try(struct segment *s, int seat, os_file file, bool takeover) {
     os_byte_unlock(file, BYTE_SEATS + (uint64_t)seat);
     return false;
   }
-  at_store(&shm->pid, 0);
-  at_store(&shm->start, 0);
-  at_store(&shm->pending, 0);
-  at_store_release(&shm->tenure, (tenure & ~3u) + 4 + SEAT_RESERVED);
+  seat_count(s, (uint32_t)seat);
+  if (seat_state(tenure) == SEAT_JOINED)
+    at_store(&shm->pending, tenure >> 2);
+  else if (psm_seat_dead_id(shm, seat, tenure) == 0)
+    seat_wipe(shm);
+  at_store_release(&shm->tenure, tenure_after(s, seat, tenure) + SEAT_RESERVED);
   return true;
 }
 
@@ -43,7 +92,7 @@ int psm_seat_claim(struct segment *s, os_file file, bool takeover) {
 void psm_seat_occupy(struct segment *s, int seat) {
   struct seat_shm *shm = &s->roster[seat];
   uint32_t pid = os_process_id();
-  at_store(&shm->start, os_process_start(pid));
+  at_store(&shm->start, os_process_start());
   at_store_release(&shm->pid, pid);
   at_store_release(&shm->tenure, (at_load(&shm->tenure) & ~3u) | SEAT_JOINED);
 }
@@ -52,29 +101,44 @@ void psm_seat_vacate(struct segment *s, int seat, uint32_t tenure) {
   (void)at_cas(&s->roster[seat].tenure, &tenure, (tenure & ~3u) | SEAT_EMPTY);
 }
 
-bool psm_seat_shared_process(const struct segment *s) {
-  uint32_t pid = at_load(&s->roster[s->seat].pid);
-  uint32_t start = at_load(&s->roster[s->seat].start);
-  for (int seat = 0; seat < PSM_SEATS; seat++) {
-    const struct seat_shm *shm = &s->roster[seat];
-    if (seat == s->seat || at_load(&shm->pid) != pid || at_load(&shm->start) != start) continue;
-    if (psm_seat_alive(s, seat)) return true;
-  }
-  return false;
+/* Asks through a file of its own if the program has closed ours; if the path
+ * is gone too there is nobody to ask. */
+static bool byte_held(const struct segment *s, uint64_t byte) {
+  os_file file = s->file;
+  bool held = true;
+  bool created;
+  if (os_file_is(file, &s->identity)) return os_byte_held(file, byte, 1);
+  int how = s->readonly ? OS_READ : OS_WRITE;
+  bool hushed = psm_hush(true);
+  int result = os_file_open(s->path, how, 0, &file, &created);
+  (void)psm_hush(hushed);
+  if (result != PSM_OK) return true;
+  if (os_file_is(file, &s->identity)) held = os_byte_held(file, byte, 1);
+  os_file_close(file);
+  return held;
 }
 
 bool psm_seat_alive(const struct segment *s, int seat) {
   const struct seat_shm *shm = &s->roster[seat];
   if (seat_state(at_load_acquire(&shm->tenure)) == SEAT_EMPTY) return false;
-  if (seat == s->seat) return true;
-  if (!os_file_is(s->file, &s->identity)) return true;
-  return os_byte_held(s->file, BYTE_SEATS + (uint64_t)seat, 1);
+  return seat == s->seat || byte_held(s, BYTE_SEATS + (uint64_t)seat);
+}
+
+/* A pid proves nothing in another PID namespace, but its absence does: only if
+ * somebody of this pid sits here, or reads, the system is asked. */
+bool psm_mapping_shared(const struct segment *s) {
+  uint32_t pid = os_process_id();
+  bool candidate = s->readonly || byte_held(s, BYTE_READERS);
+  int seats = (int)psm_seats_used(s);
+  for (int seat = 0; seat < seats && !candidate; seat++)
+    candidate = seat != s->seat && at_load(&s->roster[seat].pid) == pid && psm_seat_alive(s, seat);
+  return candidate && os_mapped_beside(s->base, (size_t)s->geometry.size, &s->identity);
 }
 
 bool psm_others_alive(const struct segment *s) {
-  if (!os_file_is(s->file, &s->identity)) return true;
-  if (os_byte_held(s->file, BYTE_READERS, 1)) return true;
-  for (int seat = 0; seat < PSM_SEATS; seat++) {
+  if (byte_held(s, BYTE_READERS)) return true;
+  int seats = (int)psm_seats_used(s);
+  for (int seat = 0; seat < seats; seat++) {
     const struct seat_shm *shm = &s->roster[seat];
     if (seat != s->seat && seat_counts(shm) && psm_seat_alive(s, seat)) return true;
   }
@@ -88,7 +152,7 @@ uint32_t psm_seat_tag(const struct segment *s, int seat) {
 bool psm_tag_alive(const struct segment *s, uint32_t tag) {
   if (tag == s->tag) return true;
   int seat = (int)(tag & ((1u << TAG_SEAT_BITS) - 1)) - 1;
-  if (seat < 0 || seat >= PSM_SEATS) return false;
+  if (seat < 0 || seat >= PSM_SEATS || seat == s->seat) return false;
   if (psm_seat_tag(s, seat) != tag) return false;
   return psm_seat_alive(s, seat);
 }

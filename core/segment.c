@@ -1,4 +1,4 @@
-/* Create, join and leave happen under a kernel lock on one byte of the file.
+/* Create, join and leave happen under a kernel lock of the whole file.
  *
  * A new file gets its header first, in state CREATING, and READY last: a file
  * that is not ready while nobody holds the lock is a dead creator's. After
@@ -35,7 +35,6 @@ struct opening {
 
 static int file_open_locked(struct opening *o) {
   int how = o->readonly ? OS_READ : OS_WRITE;
-  int lock = o->readonly ? OS_WAIT | OS_SHARED : OS_WAIT;
   if ((o->options.flags & PSM_OPEN_JOIN) == 0) how |= OS_CREATE;
   uint32_t mode = o->options.mode != 0 ? o->options.mode : 0600;
   for (;;) {
@@ -44,7 +43,7 @@ static int file_open_locked(struct opening *o) {
     if (result == PSM_E_NOT_FOUND)
       return psm_fail(PSM_E_NOT_FOUND, "there is no segment '%.200s' to join", o->path);
     if (result != PSM_OK) return result;
-    result = os_byte_lock(o->file, BYTE_CREATION, lock);
+    result = os_file_lock(o->file);
     if (result == PSM_OK) result = os_file_inspect(o->file, &o->identity, &o->file_size);
     if (result == PSM_OK && os_path_is(o->path, &o->identity)) {
       o->created = created;
@@ -98,8 +97,9 @@ static void view_fill(struct segment *s, const struct geometry *g) {
   s->spans = (struct spans_shm *)(void *)(s->base + g->spans);
   s->table = (_Atomic uint32_t *)(void *)(s->base + g->table);
   s->committed = (_Atomic uint64_t *)(void *)(s->base + g->committed);
-  s->bins = (uint32_t *)(void *)(s->base + g->bin_heads);
+  s->bins = (_Atomic uint32_t *)(void *)(s->base + g->bin_heads);
   s->owners = (_Atomic uint32_t *)(void *)(s->base + g->owners);
+  s->deaths = (struct death_shm *)(void *)(s->base + g->deaths);
   s->slabs = s->base + g->slabs;
 }
 
@@ -109,7 +109,7 @@ static int map(struct opening *o) {
   char what[200];
   int result = os_map(o->file, base, size, !o->readonly);
   if (result != PSM_E_ADDRESS) return result;
-  if (os_range_is(base, size, &o->identity)) {
+  if (os_range_is(base, size, &o->identity, !o->readonly)) {
     o->adopted = true;
     return PSM_OK;
   }
@@ -137,13 +137,18 @@ static struct segment *segment_new(const struct opening *o) {
   s->child_file = OS_NO_FILE;
   s->serial = psm_next_serial();
   s->touched = calloc((o->geometry.units + 63) / 64, sizeof *s->touched);
-  s->anchor = o->adopted ? os_anchor(o->file) : NULL;
+  s->anchor = os_anchor(o->file);
   at_store(&s->uses, 1);
   return s;
 }
 
-static void segment_delete(struct segment *s) {
+static void anchor_weigh(struct segment *s) {
   if (s->anchor != NULL) os_unmap(s->anchor, os_page_size());
+  s->anchor = NULL;
+}
+
+static void segment_delete(struct segment *s) {
+  anchor_weigh(s);
   free((void *)s->touched);
   free(s->path);
   free(s);
@@ -211,11 +216,13 @@ static int seat_take(struct segment *s) {
     return psm_fail(PSM_E_MEMBERS, "all %d seats of '%.160s' are taken: a process must leave first",
                     PSM_SEATS, s->path);
   s->tag = psm_seat_tag(s, s->seat);
+  if (taken_over) {
+    psm_span_lock(s);
+    psm_seat_bury(s, s->seat);
+    psm_seat_wipe(s, s->seat);
+    psm_span_unlock(s);
+  }
   psm_seat_occupy(s, s->seat);
-  if (!taken_over) return PSM_OK;
-  psm_span_lock(s);
-  psm_seat_flush(s, s->seat);
-  psm_span_unlock(s);
   return PSM_OK;
 }
 
@@ -293,6 +300,9 @@ static int join(struct opening *o, struct segment **segment) {
 /* The segment is open in this process, or only waits for children. */
 static int open_again(const struct opening *o, struct segment *s) {
   int result = join_fits(o, s->geometry.size, s->geometry.base);
+  if (result == PSM_OK && s->seat == NO_SEAT && !s->readonly)
+    result = psm_fail(PSM_E_MEMBERS,
+                      "no seat was free in '%.160s' at the fork: leave and join again", o->path);
   if (result != PSM_OK) return result;
   if ((o->options.flags & PSM_OPEN_KEEP) != 0 && !s->readonly)
     at_store(&s->header->keep, KEEP_FILE);
@@ -327,7 +337,7 @@ static int open_locked(struct opening *o, struct segment **segment) {
     return result;
   }
   psm_segment_register(*segment);
-  os_byte_unlock(o->file, BYTE_CREATION);
+  os_file_unlock(o->file);
   return PSM_OK;
 }
 
@@ -358,6 +368,7 @@ int psm_segment_open(const char *name, const PSMOptions *options, struct segment
   if (result == PSM_OK) result = os_path_resolve(name, o->path);
   if (result == PSM_OK) {
     psm_opening_lock();
+    psm_segments_sweep();
     result = file_open_locked(o);
     if (result == PSM_OK) result = open_locked(o, segment);
     psm_opening_unlock();
@@ -376,28 +387,42 @@ static void seat_leave(struct segment *s) {
 
 void psm_segment_leave(struct segment *s) {
   psm_segment_unregister(s);
-  bool has_file = psm_file_regain(s);
-  int lock = s->readonly ? OS_WAIT | OS_SHARED : OS_WAIT;
-  if (has_file) (void)os_byte_lock(s->file, BYTE_CREATION, lock);
+  bool has_file = !s->lost && psm_file_regain(s);
+  if (has_file) (void)os_file_lock(s->file);
   if (s->seat != NO_SEAT) seat_leave(s);
   if (has_file && !psm_others_alive(s) && at_load(&s->header->keep) == 0 &&
       os_path_is(s->path, &s->identity))
     os_file_remove(s->path);
   int seat = s->seat;
-  bool shared = seat != NO_SEAT && psm_seat_shared_process(s);
+  anchor_weigh(s);
+  bool shared = !s->lost && psm_mapping_shared(s);
   if (seat != NO_SEAT) psm_seat_vacate(s, seat, at_load(&s->roster[seat].tenure));
   if (!shared) os_unmap(s->base, (size_t)s->geometry.size);
   if (has_file) {
     /* A mapping that another copy of the library still uses keeps the locks. */
     if (seat != NO_SEAT) os_byte_unlock(s->file, BYTE_SEATS + (uint64_t)seat);
-    os_byte_unlock(s->file, BYTE_CREATION);
+    if (s->readonly) os_byte_unlock(s->file, BYTE_READERS);
+    os_file_unlock(s->file);
     os_file_close(s->file);
   }
   segment_delete(s);
 }
 
+/* One that only waited for children, who have all come. */
+static bool is_over(const struct segment *s) {
+  return at_load(&s->uses) == 0 && s->seat != NO_SEAT && at_load(&s->roster[s->seat].pending) == 0;
+}
+
+void psm_segments_sweep(void) {
+  for (struct segment *s = psm_segment_first(), *next; s != NULL; s = next) {
+    next = s->next;
+    if (is_over(s)) psm_segment_leave(s);
+  }
+}
+
 static int close_locked(PSMHandle handle) {
-  struct segment *s = psm_segment_find(handle);
+  struct segment *s = psm_segment_find_any(handle);
+  if (s != NULL && !s->lost) s = psm_segment_find(handle);
   if (s == NULL) return PSM_E_HANDLE;
   int uses = (int)at_add(&s->uses, -1) - 1;
   if (s->inherited_uses > uses) s->inherited_uses = uses;

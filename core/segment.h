@@ -16,4 +16,8 @@ int psm_segment_close(PSMHandle handle);
 /** Leave for good, whatever the count says. Under the opening lock. */
 void psm_segment_leave(struct segment *s);
 
+/** Leave those that no use is left of, and no child is to come for. Under the
+ *  opening lock. */
+void psm_segments_sweep(void);
+
 #endif

@@ -54,7 +54,8 @@ uint32_t psm_hint_next(struct segment *s, uint32_t cls, uint32_t unit) {
   uint64_t named = at_load(hint_word(s, 1, cls, word / 64)) >> word % 64 & 1;
   if (named != 0) {
     uint64_t bits = at_load(hint_word(s, 0, cls, word)) & ~UINT64_C(0) << unit % 64;
-    if (bits != 0) return word * 64 + bit_first(bits);
+    if (bits != 0 && word * 64 + bit_first(bits) < s->geometry.units)
+      return word * 64 + bit_first(bits);
   }
   uint32_t found = hint_find(s, cls, 0, unit);
   if (found >= s->geometry.units && unit > 0) found = hint_find(s, cls, 0, 0);
@@ -154,6 +155,19 @@ bool psm_publication_kept(const struct segment *s, uint64_t block, uint64_t wher
   return value == s->geometry.base + block || value != old;
 }
 
+bool psm_publication_pending(const struct segment *s, uint64_t block) {
+  if (at_load_acquire(&s->spans->to_block) == block) return true;
+  if (block < s->data || block - s->data >= s->data_size) return false;
+  uint32_t unit = (uint32_t)((block - s->data) >> s->shift);
+  uint32_t word = at_load_acquire(&s->table[unit]);
+  if (unit_kind(word) != UNIT_SLAB || unit_value(word) >= s->classes->count) return false;
+  uint32_t inside = (uint32_t)((block - s->data) & (unit_size(s) - 1));
+  uint32_t group = block_index(&s->classes->at[unit_value(word)], inside) / PSM_GROUP;
+  uint32_t owner = at_load_acquire(&slab_at(s, unit)->groups[group].owner);
+  if (owner == 0 || owner > s->geometry.caches) return false;
+  return at_load_acquire(&cache_at(s, owner - 1)->to_block) == block;
+}
+
 /* A block being published has left the slot; it goes back unless its place
  * says that the world has seen it. Setting a bit twice does no harm: nobody
  * else may take from the group before it is released. */
@@ -175,6 +189,16 @@ static void publication_settle(struct segment *s, struct cache_shm *cache) {
   at_store_release(&cache->to_block, 0);
 }
 
+/* The class of the slab that a group lies in by now. */
+static bool group_class(const struct segment *s, uint64_t id, uint32_t *cls) {
+  if (id == NO_GROUP || (id - 1) / PSM_GROUPS >= s->geometry.units) return false;
+  *cls = unit_value(at_load_acquire(&s->table[group_unit(id)]));
+  return *cls < s->classes->count && psm_group_valid(s, id, *cls);
+}
+
+/* Who is killed between a claim and the second look at the table may own a
+ * group of another class than its slot's. That class's slot gives it back if it
+ * names it too: only there can be bits. */
 void psm_cache_reclaim(struct segment *s, uint32_t index,
                        void (*idle)(struct segment *, uint32_t unit)) {
   struct cache_shm *cache = cache_at(s, index);
@@ -182,14 +206,16 @@ void psm_cache_reclaim(struct segment *s, uint32_t index,
   for (uint32_t cls = 0; cls < s->classes->count; cls++) {
     struct slot_shm *slot = &cache->slots[cls];
     uint64_t id = slot_group(slot);
-    if (!psm_group_valid(s, id, cls)) continue;
+    uint32_t now;
+    if (!group_class(s, id, &now)) continue;
+    if (now != cls && slot_group(&cache->slots[now]) == id) continue;
     struct group_shm *group = &slab_at(s, group_unit(id))->groups[group_index(id)];
     if (at_load_acquire(&group->owner) != index + 1) continue;
-    uint64_t mask = full_mask(group_blocks(&s->classes->at[cls], group_index(id)));
+    uint64_t mask = now == cls ? full_mask(group_blocks(&s->classes->at[cls], group_index(id))) : 0;
     uint64_t bits = at_load(&slot->bits) & mask;
     if (bits != 0) (void)at_or(&group->free, bits);
     at_store_release(&slot->bits, 0);
-    if (psm_group_release(s, cls, id) && idle != NULL) idle(s, group_unit(id));
+    if (psm_group_release(s, now, id) && idle != NULL) idle(s, group_unit(id));
   }
 }
 

@@ -51,6 +51,9 @@ void psm_slab_prepare(struct segment *s, uint32_t unit, uint32_t cls);
 void psm_cache_reclaim(struct segment *s, uint32_t cache,
                        void (*idle)(struct segment *, uint32_t unit));
 
+/** Is the block at this offset just being published, perhaps by one who is dead? */
+bool psm_publication_pending(const struct segment *s, uint64_t block);
+
 /** Complete or undo a PSMallocTo that a dead thread had begun. */
 bool psm_publication_kept(const struct segment *s, uint64_t block, uint64_t where, uint64_t old);
 

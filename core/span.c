@@ -20,26 +20,34 @@ static uint32_t run_length(const struct segment *s, uint32_t unit) {
   return unit_kind(word) == UNIT_FREE ? unit_value(word) : 0;
 }
 
+/* Where a link out of the file leads to; NULL if nowhere. */
+static struct slab_shm *run_at(const struct segment *s, uint32_t link) {
+  return link != 0 && link <= s->geometry.units ? slab_at(s, link - 1) : NULL;
+}
+
 static void run_insert(struct segment *s, uint32_t unit, uint32_t units) {
   uint32_t bin = psm_bin_of(units);
+  uint32_t next = at_load(&s->bins[bin]);
   struct slab_shm *run = slab_at(s, unit);
+  struct slab_shm *after = run_at(s, next);
   if (units > 1) at_store(&s->table[unit + units - 1], unit_word(UNIT_TAIL, units));
-  run->next = s->bins[bin];
-  run->prev = 0;
-  if (run->next != 0 && run->next <= s->geometry.units) slab_at(s, run->next - 1)->prev = unit + 1;
-  s->bins[bin] = unit + 1;
+  at_store(&run->next, next);
+  at_store(&run->prev, 0);
+  if (after != NULL) at_store(&after->prev, unit + 1);
+  at_store(&s->bins[bin], unit + 1);
   s->spans->bin_map[bin / 64] |= UINT64_C(1) << bin % 64;
 }
 
 static void run_remove(struct segment *s, uint32_t unit, uint32_t units) {
   uint32_t bin = psm_bin_of(units);
   struct slab_shm *run = slab_at(s, unit);
-  if (run->prev != 0 && run->prev <= s->geometry.units)
-    slab_at(s, run->prev - 1)->next = run->next;
-  else
-    s->bins[bin] = run->next;
-  if (run->next != 0 && run->next <= s->geometry.units) slab_at(s, run->next - 1)->prev = run->prev;
-  if (s->bins[bin] == 0) s->spans->bin_map[bin / 64] &= ~(UINT64_C(1) << bin % 64);
+  uint32_t next = at_load(&run->next);
+  uint32_t prev = at_load(&run->prev);
+  struct slab_shm *before = run_at(s, prev);
+  struct slab_shm *after = run_at(s, next);
+  at_store(before != NULL ? &before->next : &s->bins[bin], next);
+  if (after != NULL) at_store(&after->prev, prev);
+  if (at_load(&s->bins[bin]) == 0) s->spans->bin_map[bin / 64] &= ~(UINT64_C(1) << bin % 64);
 }
 
 uint32_t psm_span_length(const struct segment *s, uint32_t unit) {
@@ -89,7 +97,7 @@ static uint32_t list_search(const struct segment *s, uint32_t bin, uint32_t unit
   uint32_t best = NO_UNIT;
   uint32_t best_length = UINT32_MAX;
   uint32_t limit = whole ? s->geometry.units : 32;
-  for (uint32_t at = s->bins[bin]; at != 0 && limit > 0; limit--) {
+  for (uint32_t at = at_load(&s->bins[bin]); at != 0 && limit > 0; limit--) {
     uint32_t length = at <= s->geometry.units ? run_length(s, at - 1) : 0;
     if (length == 0 || length > s->geometry.units - (at - 1) || psm_bin_of(length) != bin) {
       *broken = true;
@@ -97,7 +105,7 @@ static uint32_t list_search(const struct segment *s, uint32_t bin, uint32_t unit
     }
     if (length >= units && length < best_length) best = at - 1, best_length = length;
     if (length == units) break;
-    at = slab_at(s, at - 1)->next;
+    at = at_load(&slab_at(s, at - 1)->next);
   }
   return best;
 }
@@ -145,14 +153,14 @@ bool psm_lists_sound(const struct segment *s) {
   }
   for (uint32_t bin = 0; bin < s->geometry.bins; bin++) {
     uint32_t before = 0;
-    for (uint32_t at = s->bins[bin]; at != 0; at = slab_at(s, at - 1)->next) {
+    for (uint32_t at = at_load(&s->bins[bin]); at != 0; at = at_load(&slab_at(s, at - 1)->next)) {
       if (++listed > runs || at > s->geometry.units) return false;
       if (psm_bin_of(run_length(s, at - 1)) != bin) return false;
-      if (slab_at(s, at - 1)->prev != before) return false;
+      if (at_load(&slab_at(s, at - 1)->prev) != before) return false;
       before = at;
     }
     bool mapped = (s->spans->bin_map[bin / 64] >> bin % 64 & 1) != 0;
-    if (mapped != (s->bins[bin] != 0)) return false;
+    if (mapped != (at_load(&s->bins[bin]) != 0)) return false;
   }
   return listed == runs;
 }
@@ -184,6 +192,11 @@ int psm_span_take(struct segment *s, uint64_t units, uint64_t alignment, uint32_
 
   uint32_t length = run_length(s, run);
   uint32_t front = slack > 0 ? padding_before(s, run, alignment) : 0;
+  /* The word has been read anew: what was true of it a moment ago may be no more. */
+  if (length < front + units || length > s->geometry.units - run) {
+    mark_corrupt(s);
+    return PSM_E_CORRUPT;
+  }
   uint32_t at = run + front;
   uint32_t left = length - front - (uint32_t)units;
   int result = head_commit(s, at);
@@ -206,9 +219,10 @@ int psm_span_take(struct segment *s, uint64_t units, uint64_t alignment, uint32_
   return PSM_OK;
 }
 
+/* The last word may still be a head: it is wiped when it is none. */
 void psm_span_use(struct segment *s, uint32_t unit, uint32_t units) {
-  if (units > 1) at_store(&s->table[unit + units - 1], 0);
   at_store_release(&s->table[unit], unit_word(UNIT_LARGE, units));
+  if (units > 1) at_store(&s->table[unit + units - 1], 0);
 }
 
 /* The free run that ends just before a unit; NO_UNIT if none does. */

@@ -34,9 +34,11 @@
 static PSM_THREAD struct {
   int code;
   char text[316];
+  bool hushed;
 } latest;
 
 int psm_fail(int code, const char *format, ...) {
+  if (latest.hushed) return code;
   latest.code = code;
   latest.text[0] = '\0';
   if (format != NULL) {
@@ -49,6 +51,12 @@ int psm_fail(int code, const char *format, ...) {
 }
 
 int psm_last_error(void) { return latest.code; }
+
+bool psm_hush(bool hushed) {
+  bool before = latest.hushed;
+  latest.hushed = hushed;
+  return before;
+}
 
 void psm_clear_error(void) { latest.code = PSM_OK; }
 

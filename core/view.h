@@ -24,17 +24,19 @@ struct segment {
   struct seat_shm *roster;
   struct spans_shm *spans;
   _Atomic uint64_t *committed;
-  uint32_t *bins;
+  _Atomic uint32_t *bins;
   _Atomic uint32_t *owners;
+  struct death_shm *deaths;
   struct geometry geometry;
 
   os_file file; /* holds the lock on the seat */
   struct os_identity identity;
-  void *anchor; /* keeps `file`, when another copy of us has mapped it */
+  void *anchor; /* keeps `file`, and tells other copies of us in this process */
   char *path;
   int seat;     /* NO_SEAT when read-only, or when none was free */
   uint32_t tag; /* this member in the word of a lock */
   bool readonly;
+  bool lost;                 /* a child that could not open the file: nothing is mapped */
   _Atomic uint64_t *touched; /* a bit per unit whose pages this process has mapped */
   uint64_t serial;           /* of this joining; no two in a process are equal */
   _Atomic int uses;          /* PSMinit less PSMdeinit */

@@ -86,7 +86,8 @@ void PSMdeinit(PSMHandle handle);
  *
  *  Returns  address of at least `size` bytes, aligned to 16; NULL if none,
  *           and for a NULL handle.
- *  Errors   PSM_E_NOMEM, PSM_E_NOSPACE, PSM_E_HANDLE, PSM_E_READONLY.
+ *  Errors   PSM_E_NOMEM, PSM_E_NOSPACE, PSM_E_HANDLE, PSM_E_READONLY,
+ *           PSM_E_CORRUPT (see PSMgetError).
  *  Owns     the segment; any member may pass it to PSMfree.
  *  Safe     from any thread of any member; not from a signal handler.
  */
@@ -290,7 +291,8 @@ size_t PSMusableSize(PSMHandle handle, const void *block);
  *  caller is killed, the block is either in `*where` or free, never lost. The
  *  bytes of the block are not initialised when it appears. Should the caller
  *  die, `*where` decides until it has been reaped: a process that takes the
- *  block out before then must not put back the value that was there before.
+ *  block out before then, but by PSMfreeFrom, must not put back the value that
+ *  was there before, and nobody may write there but to take the block out.
  *
  *  Returns  0; else a PSM_E_ code and `*where` is unchanged.
  *  Errors   as PSMalloc; PSM_E_INVALID (`where` is not in the segment).
@@ -413,7 +415,8 @@ int PSMwalk(PSMHandle handle, PSMBlock *block);
 int PSMcheck(PSMHandle handle);
 
 typedef struct PSMMember {
-  uint32_t pid;   /* in the member's own PID namespace */
+  uint64_t id;    /* of this membership: no other ever has it in this segment */
+  uint32_t pid;   /* in the member's own PID namespace; 0 before it is known */
   uint32_t seat;  /* 0 .. 1023 */
   uint32_t start; /* when it began: the low 32 bits of the system's count */
   uint32_t alive; /* 1, or 0: it died and has not been reaped yet */
@@ -426,6 +429,46 @@ typedef struct PSMMember {
  *  Safe     from any thread of any member.
  */
 int PSMmembers(PSMHandle handle, PSMMember *members, int count);
+
+/** The calling process's membership, as it stands in PSMMember.id.
+ *
+ *  It is what to write beside data that this process is at work on, so that
+ *  others find it after its death: unlike a pid it is never used again. It is
+ *  below 2^53. A child by fork has one of its own.
+ *
+ *  Returns  the id; 0 if there is none.
+ *  Errors   PSM_E_HANDLE, PSM_E_READONLY, PSM_E_MEMBERS.
+ *  Safe     from any thread.
+ */
+uint64_t PSMself(PSMHandle handle);
+
+/** Is the member with this id alive?
+ *
+ *  Returns  1, or 0: it died or left, or never was; or a PSM_E_ code.
+ *  Errors   PSM_E_HANDLE.
+ *  Safe     from any thread of any member.
+ */
+int PSMalive(PSMHandle handle, uint64_t id);
+
+/** Report each member that died without leaving, once.
+ *
+ *  `*cursor` is how many deaths the caller has seen; 0 begins with the oldest
+ *  that the segment remembers: the last 8 to 1024, by its size. A cursor of
+ *  one's own hears of every death once. A cursor in the segment, used under a
+ *  PSMlock, makes one process of all hear of each. Dead members are reaped
+ *  first, so nothing that is reported is still at work. A process that ends
+ *  or runs another program without leaving counts as dead.
+ *
+ *  Returns  how many are in `members`, at most `count`, in the order in which
+ *           they were found, and `*cursor` grows by as many; 0 if there is no
+ *           news; or a PSM_E_ code.
+ *  Errors   PSM_E_STATE (deaths were missed, and `*cursor` now stands at the
+ *           oldest that is remembered: ask PSMalive about each id instead),
+ *           PSM_E_INVALID (the cursor is beyond the last death), PSM_E_HANDLE,
+ *           PSM_E_READONLY.
+ *  Safe     from any thread of any member; one caller per cursor at a time.
+ */
+int PSMdeaths(PSMHandle handle, uint64_t *cursor, PSMMember *members, int count);
 
 /** Give back what dead members still held: their caches and their seats.
  *

@@ -31,8 +31,10 @@ int os_path_resolve(const char *name, char *path);
  *  PSM_E_NOT_FOUND. Children by exec do not inherit it. */
 int os_file_open(const char *path, int how, uint32_t mode, os_file *file, bool *created);
 
-/** The same file once more, with locks of its own, even if its path is gone. */
-int os_file_reopen(os_file file, const char *path, os_file *copy);
+/** The file of this identity once more, with locks of its own: what `file` is,
+ *  even if the path is gone, or what the path names if it was closed. */
+int os_file_reopen(os_file file, const char *path, const struct os_identity *identity, int how,
+                   os_file *copy);
 void os_file_close(os_file file);
 
 /** Is `file` still open and still this one? Programs that close descriptors
@@ -66,6 +68,11 @@ const char *os_shared_folder(void);
 int os_byte_lock(os_file file, uint64_t byte, int how);
 void os_byte_unlock(os_file file, uint64_t byte);
 
+/** Wait for a lock of the whole file that excludes others of its kind only,
+ *  and that those get too who may but read. */
+int os_file_lock(os_file file);
+void os_file_unlock(os_file file);
+
 /** Does anyone but this open file hold a lock in the range? Quiet; yes if
  *  the system will not tell. */
 bool os_byte_held(os_file file, uint64_t byte, uint64_t count);
@@ -81,7 +88,10 @@ void os_unmap(void *address, size_t size);
 
 /** Map the same file once more, in place of the present mapping: a mapping
  *  keeps the open file behind it, and so its locks. */
-bool os_remap(os_file file, void *address, size_t size);
+bool os_remap(os_file file, void *address, size_t size, bool writable);
+
+/** Have nothing there: the range stays taken and may not be touched. */
+void os_map_nothing(void *address, size_t size);
 
 /** Map the pages of a range for writing now, if the system can: no promise. */
 void os_populate(void *address, size_t size);
@@ -98,15 +108,20 @@ bool os_range_free(void *address, size_t size);
 /** Say what lies in a range, in a few words. */
 void os_range_describe(const void *address, size_t size, char *text, size_t count);
 
-/** Is the range a mapping of this very file? */
-bool os_range_is(const void *address, size_t size, const struct os_identity *identity);
+/** Is the range a mapping of this very file, for writing too if `writable`? */
+bool os_range_is(const void *address, size_t size, const struct os_identity *identity,
+                 bool writable);
+
+/** Is this file mapped outside of the range as well? Yes if the system will
+ *  not tell. */
+bool os_mapped_beside(const void *address, size_t size, const struct os_identity *identity);
 
 /* ---- Processes and threads ---- */
 
 uint32_t os_process_id(void);
 
-/** When a process began: low 32 bits of the system's count; 0 if none runs. */
-uint32_t os_process_start(uint32_t pid);
+/** When this process began: low 32 bits of the system's count; 0 if unknown. */
+uint32_t os_process_start(void);
 
 /** Sleep until the word is woken or no longer `value`, at most so long. The
  *  word may be shared with other processes. */

@@ -376,6 +376,16 @@ static inline int h_members(PSMHandle handle) {
   return PSMmembers(handle, NULL, 0);
 }
 
+/* How many members with this pid are alive, or are dead and not reaped. */
+static inline int h_entries(PSMHandle handle, pid_t pid, bool alive) {
+  PSMMember members[16];
+  int count = PSMmembers(handle, members, 16), found = 0;
+  CHECK(count >= 0 && count <= 16);
+  for (int i = 0; i < count; i++)
+    found += members[i].pid == (uint32_t)pid && members[i].alive == alive;
+  return found;
+}
+
 static inline PSMStat h_stat(PSMHandle handle) {
   PSMStat stat;
   memset(&stat, 0x5a, sizeof stat);
@@ -398,6 +408,18 @@ static inline bool h_intact(const void *block, size_t size, uint64_t seed) {
   for (; size >= 8; size -= 8, p += 8, seed += 0x9e3779b97f4a7c15u)
     if (memcmp(p, &seed, 8) != 0) return false;
   return memcmp(p, &seed, size) == 0;
+}
+
+/* Small blocks and a large one, of new memory, and back: is this process a sound member? */
+static inline void h_work(PSMHandle handle) {
+  static const size_t sizes[] = {40, 3000, 200 * KIB};
+  for (size_t i = 0; i < 3; i++) {
+    void *block = PSMalloc(handle, sizes[i]);
+    CHECK(block != NULL);
+    h_fill(block, sizes[i], i);
+    CHECK(h_intact(block, sizes[i], i));
+    CHECK_SETS(0, PSMfree(handle, block));
+  }
 }
 
 /* The largest size that PSMalloc gives now, to 16 bytes; nothing stays allocated. */

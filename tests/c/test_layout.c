@@ -12,19 +12,21 @@ struct golden {
   uint64_t size;
   uint32_t shift, units, classes, caches, bins, slab_size, cache_size;
   uint64_t table, committed, bin_heads, owners, eager, slabs, cache_area, data;
+  uint32_t deaths_kept;
 };
 
 static const struct golden goldens[] = {
-    {30720, 12, 2, 28, 2, 3, 80, 960, 16768, 16776, 16784, 17248, 17256, 17488, 17664, 20480},
-    {1048576, 12, 245, 28, 4, 48, 80, 960, 16768, 17752, 17792, 18432, 18448, 19344, 38976, 45056},
-    {16777216, 14, 997, 44, 64, 64, 320, 1472, 16768, 20760, 20896, 21856, 22112, 27776, 346816,
-     442368},
-    {268435456, 16, 3997, 60, 1024, 80, 1088, 1984, 16768, 32760, 33280, 34560, 38656, 68928,
-     4417664, 6488064},
-    {17179869184, 16, 257695, 60, 4096, 128, 1088, 1984, 16768, 1047552, 1080328, 1111560, 1127944,
-     3060928, 283433088, 291569664},
+    {30720, 12, 2, 28, 2, 3, 80, 960, 16768, 16776, 16784, 17248, 17384, 17616, 17792, 20480, 8},
+    {1048576, 12, 245, 28, 4, 48, 80, 960, 16768, 17752, 17792, 18432, 20496, 21392, 41024, 45056,
+     128},
+    {16777216, 14, 996, 44, 64, 64, 320, 1472, 16768, 20752, 20888, 21848, 38488, 44160, 362880,
+     458752, 1024},
+    {268435456, 16, 3997, 60, 1024, 80, 1088, 1984, 16768, 32760, 33280, 34560, 55040, 85312,
+     4434048, 6488064, 1024},
+    {17179869184, 16, 257694, 60, 4096, 128, 1088, 1984, 16768, 1047544, 1080320, 1111552, 1144320,
+     3077312, 283448384, 291635200, 1024},
     {1099511627776, 16, 16500204, 60, 4096, 176, 1088, 1984, 16768, 66017584, 68114744, 70079608,
-     70095992, 193847680, 18146069632, 18154258432},
+     70112376, 193864064, 18146086016, 18154258432, 1024},
 };
 
 CASE(geometry_is_golden) {
@@ -32,10 +34,10 @@ CASE(geometry_is_golden) {
     const struct golden *want = &goldens[i];
     struct geometry g;
     CHECK(psm_geometry(&g, want->size, UINT64_C(0x550000000000)));
-    struct golden got = {g.size,   g.shift,     g.units,      g.classes->count,
-                         g.caches, g.bins,      g.slab_size,  g.cache_size,
-                         g.table,  g.committed, g.bin_heads,  g.owners,
-                         g.eager,  g.slabs,     g.cache_area, g.data};
+    struct golden got = {g.size,      g.shift,      g.units,      g.classes->count, g.caches,
+                         g.bins,      g.slab_size,  g.cache_size, g.table,          g.committed,
+                         g.bin_heads, g.owners,     g.eager,      g.slabs,          g.cache_area,
+                         g.data,      g.deaths_kept};
     if (memcmp(&got, want, sizeof got) != 0)
       FAIL("the layout of %" PRIu64 " bytes has changed: data at %" PRIu64, want->size, g.data);
   }
@@ -54,6 +56,7 @@ CASE(structs_are_golden) {
   CHECK_EQ(offsetof(struct header_shm, error), 72);
   CHECK_EQ(offsetof(struct seat_shm, tenure), 8);
   CHECK_EQ(offsetof(struct spans_shm, marked), 4);
+  CHECK_EQ(offsetof(struct spans_shm, deaths), 32);
   CHECK_EQ(offsetof(struct spans_shm, bin_map), 64);
   CHECK_EQ(offsetof(struct group_shm, owner), 8);
   CHECK_EQ(offsetof(struct slab_shm, groups), 16);

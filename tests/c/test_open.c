@@ -265,3 +265,34 @@ CASE(given_address_with_options) {
   PSMdeinit(handle);
   PSMdeinit(probe);
 }
+
+/* A hard link is the same file: one segment, whichever name is used. */
+CASE(two_names_for_one_file) {
+  PSMHandle handle = h_init(h_path("first"), MIB);
+  CHECK(link(h_path("first"), h_path("second")) == 0);
+  CHECK_PTR(h_init(h_path("second"), MIB), handle); /* counted, in one process */
+  PSMdeinit(handle);
+  pid_t child = h_spawn("joins_by_the_second_name", NULL);
+  CHECK_EQ(h_wait(child), 0);
+  CHECK(h_exists(h_path("first")));
+  void **root = PSMgetUser(handle);
+  CHECK(*root != NULL);
+  PSMfree(handle, *root);
+  h_sound(handle);
+  PSMdeinit(handle); /* the last one removes the name that it used */
+  CHECK(!h_exists(h_path("first")));
+  CHECK(h_exists(h_path("second")));
+  handle = h_init(h_path("second"), 2 * MIB); /* nobody's: begun afresh */
+  CHECK_PTR(*(void **)PSMgetUser(handle), NULL);
+  PSMdeinit(handle);
+  CHECK(!h_exists(h_path("second")));
+}
+
+EXEC_CHILD(joins_by_the_second_name) {
+  PSMHandle handle = h_open(h_path("second"), 0, PSM_OPEN_JOIN);
+  void **root = PSMgetUser(handle);
+  CHECK_EQ(PSMallocTo(handle, 100, root), 0);
+  CHECK_EQ(PSMmembers(handle, NULL, 0), 2);
+  PSMdeinit(handle);
+  return 0;
+}

@@ -70,6 +70,8 @@ class Stat(NamedTuple):
 class Member(NamedTuple):
     """A process that uses a segment."""
 
+    #: of this membership: no other ever has it in this segment
+    id: int
     #: process id, in the member's own PID namespace
     pid: int
     #: 0 to 1023
@@ -768,7 +770,7 @@ class Segment:
             count = self._check(lib.guard_members(self._guard, found, room))
             if count <= room:
                 return [
-                    Member(int(m.pid), int(m.seat), int(m.start), bool(m.alive))
+                    Member(int(m.id), int(m.pid), int(m.seat), int(m.start), bool(m.alive))
                     for m in found[0:count]
                 ]
             room = count

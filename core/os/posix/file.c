@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -113,18 +114,15 @@ int os_file_open(const char *path, int how, uint32_t mode, os_file *file, bool *
                   path);
 }
 
-int os_file_reopen(os_file file, const char *path, os_file *copy) {
+int os_file_reopen(os_file file, const char *path, const struct os_identity *identity, int how,
+                   os_file *copy) {
+  int flags = ((how & OS_WRITE) != 0 ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK;
   char own[64];
-  struct os_identity identity = {0, 0};
-  uint64_t size;
   (void)snprintf(own, sizeof own, "/proc/self/fd/%d", file);
-  *copy = open(own, O_RDWR | O_CLOEXEC);
-  if (*copy >= 0) return PSM_OK;
-  int result = os_file_inspect(file, &identity, &size);
-  if (result != PSM_OK) return result;
-  *copy = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK);
+  *copy = os_file_is(file, identity) ? open(own, flags) : -1;
+  if (*copy < 0) *copy = open(path, flags);
   if (*copy < 0) return fail_errno("open again", path);
-  if (os_file_is(*copy, &identity)) return PSM_OK;
+  if (os_file_is(*copy, identity)) return PSM_OK;
   (void)close(*copy);
   *copy = OS_NO_FILE;
   return psm_fail(PSM_E_NOT_FOUND, "'%.200s' was replaced by another file", path);
@@ -269,6 +267,16 @@ void os_byte_unlock(os_file file, uint64_t byte) {
   struct flock lock;
   (void)lock_call(file, F_OFD_SETLK, &lock, F_UNLCK, byte, 1);
 }
+
+int os_file_lock(os_file file) {
+  int result;
+  do {
+    result = flock(file, LOCK_EX);
+  } while (result != 0 && errno == EINTR);
+  return result == 0 ? PSM_OK : fail_errno("lock", "the segment's file");
+}
+
+void os_file_unlock(os_file file) { (void)flock(file, LOCK_UN); }
 
 bool os_byte_held(os_file file, uint64_t byte, uint64_t count) {
   struct flock lock;

@@ -30,9 +30,14 @@ int os_map(os_file file, void *address, size_t size, bool writable) {
 
 void os_unmap(void *address, size_t size) { (void)munmap(address, size); }
 
-bool os_remap(os_file file, void *address, size_t size) {
-  int protection = PROT_READ | PROT_WRITE;
+bool os_remap(os_file file, void *address, size_t size, bool writable) {
+  int protection = PROT_READ | (writable ? PROT_WRITE : 0);
   return mmap(address, size, protection, MAP_SHARED | MAP_FIXED, file, 0) == address;
+}
+
+void os_map_nothing(void *address, size_t size) {
+  int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
+  (void)mmap(address, size, PROT_NONE, flags, -1, 0);
 }
 
 /* The constant is younger than many C libraries. */
@@ -57,26 +62,29 @@ bool os_range_free(void *address, size_t size) {
 
 struct mapping {
   unsigned long long from, to, device_major, device_minor, inode;
+  char access[5];
   char name[256];
 };
 
-/* Calls `visit` for each mapping that overlaps the range, until it says stop. */
-static void each_mapping(const void *address, size_t size,
+/* Calls `visit` for each mapping that overlaps the range, until it says stop.
+ * False: the system does not tell. */
+static bool each_mapping(const void *address, size_t size,
                          bool (*visit)(const struct mapping *, void *), void *context) {
   FILE *maps = fopen("/proc/self/maps", "re");
-  if (maps == NULL) return;
+  if (maps == NULL) return false;
   char line[5000];
   unsigned long long first = (uintptr_t)address;
   unsigned long long last = first + (size - 1);
   while (fgets(line, sizeof line, maps) != NULL) {
     struct mapping m;
     m.name[0] = '\0';
-    int fields = sscanf(line, "%llx-%llx %*s %*s %llx:%llx %llu %255[^\n]", &m.from, &m.to,
-                        &m.device_major, &m.device_minor, &m.inode, m.name);
-    if (fields < 5 || m.to <= first || m.from > last) continue;
+    int fields = sscanf(line, "%llx-%llx %4s %*s %llx:%llx %llu %255[^\n]", &m.from, &m.to,
+                        m.access, &m.device_major, &m.device_minor, &m.inode, m.name);
+    if (fields < 6 || m.to <= first || m.from > last) continue;
     if (!visit(&m, context)) break;
   }
   (void)fclose(maps);
+  return true;
 }
 
 struct description {
@@ -94,11 +102,12 @@ static bool describe_first(const struct mapping *m, void *context) {
 void os_range_describe(const void *address, size_t size, char *text, size_t count) {
   struct description d = {text, count};
   (void)snprintf(text, count, "nothing mapped; the system reserves the range");
-  each_mapping(address, size, describe_first, &d);
+  (void)each_mapping(address, size, describe_first, &d);
 }
 
 struct expectation {
   const struct os_identity *identity;
+  bool writable;
   unsigned long long next, end;
 };
 
@@ -110,13 +119,34 @@ static bool same_file(const struct mapping *m, const struct os_identity *identit
 static bool same_file_goes_on(const struct mapping *m, void *context) {
   struct expectation *e = context;
   if (m->from > e->next || !same_file(m, e->identity)) return false;
+  if (e->writable && m->access[1] != 'w') return false;
   e->next = m->to;
   return e->next < e->end;
 }
 
-bool os_range_is(const void *address, size_t size, const struct os_identity *identity) {
+bool os_range_is(const void *address, size_t size, const struct os_identity *identity,
+                 bool writable) {
   unsigned long long first = (uintptr_t)address;
-  struct expectation e = {identity, first, first + size};
-  each_mapping(address, size, same_file_goes_on, &e);
+  struct expectation e = {identity, writable, first, first + size};
+  (void)each_mapping(address, size, same_file_goes_on, &e);
   return e.next >= e.end;
+}
+
+struct search {
+  const struct os_identity *identity;
+  unsigned long long from, to; /* not in here */
+  bool found;
+};
+
+static bool not_beside(const struct mapping *m, void *context) {
+  struct search *search = context;
+  bool inside = m->from >= search->from && m->to <= search->to;
+  search->found = !inside && same_file(m, search->identity);
+  return !search->found;
+}
+
+bool os_mapped_beside(const void *address, size_t size, const struct os_identity *identity) {
+  unsigned long long first = (uintptr_t)address;
+  struct search search = {identity, first, first + size, false};
+  return !each_mapping(NULL, SIZE_MAX, not_beside, &search) || search.found;
 }
