@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Run the examples of README.md.
+"""Run the examples of README.md, or of the files named.
 
 A block of c, python or sh that follows the comment <!-- run --> is run in a
 folder of its own (sh: at the top of the tree). C is linked with the static

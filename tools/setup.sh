@@ -7,6 +7,8 @@
 #   bench     build, and the allocators to compare with
 #   format    clang-format
 #   coverage  build, and gcovr
+#   model     gcc, and spin
+#   fuzz      clang with its fuzzer
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -21,6 +23,11 @@ need() { # PACKAGE CHECK...: it is needed unless the check succeeds or it is the
   "$@" >/dev/null 2>&1 || installed "$package" || missing="$missing $package"
 }
 header() { [ -e "/usr/include/$1" ] || [ -e "/usr/local/include/$1" ]; }
+
+clang_fuzzes() {
+  runtime=$(clang --print-file-name="libclang_rt.fuzzer-$(uname -m).a" 2>/dev/null)
+  [ -e "$runtime" ]
+}
 
 # The first Python that can make an environment and build extensions for it.
 suits() {
@@ -95,9 +102,9 @@ fi
 groups=" "
 for group in "$@"; do
   case $group in
-    test) groups="$groups build python format $group " ;;
+    test) groups="$groups build python format model fuzz $group " ;;
     bench | coverage) groups="$groups build $group " ;;
-    build | python | format) groups="$groups$group " ;;
+    build | python | format | model | fuzz) groups="$groups$group " ;;
     *) say "unknown group: $group"; exit 2 ;;
   esac
 done
@@ -130,6 +137,15 @@ if in_groups bench; then
   need libjemalloc-dev header jemalloc/jemalloc.h
   need libgoogle-perftools-dev header gperftools/tcmalloc.h
   need libboost-dev header boost/interprocess/managed_shared_memory.hpp
+fi
+if in_groups model; then
+  need gcc has gcc
+  need libc6-dev header stdio.h
+  need spin has spin
+fi
+if in_groups fuzz; then
+  need clang has clang
+  need libclang-rt-dev clang_fuzzes
 fi
 if in_groups coverage; then
   need gcovr has gcovr

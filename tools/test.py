@@ -7,6 +7,7 @@ sum over all suites.
 """
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import time
@@ -109,7 +110,8 @@ def tools(suite):
         ("versions", "tools/check-versions.py"),
         ("header", "tools/check-header.sh", PYTHON),
         ("install", "tools/test-install.sh", "build/release"),
-        ("readme", "tools/readme-snippets.py", "--python", PYTHON),
+        ("readme", "tools/readme-snippets.py", "--python", PYTHON, "README.md",
+         "docs/robustness.md"),
         ("format", "tools/format.sh", "--check"),
     ]:
         status = suite.run(*command)
@@ -121,6 +123,29 @@ def tools(suite):
             suite.fail(name)
 
 
+def program(*command, build=None):
+    """A suite that counts for itself, or passes as one; with the release build of a target."""
+    def run(suite):
+        if build and (suite.run("cmake", "--preset", "release") or suite.run(
+                "cmake", "--build", "--preset", "release", "--target", build)):
+            suite.fail("does not build")
+            return
+        status = suite.run(*command)
+        if status == SKIPPED:
+            suite.skipped += 1
+            return
+        suite.log.flush()
+        counts = re.findall(r"^(\d+) passed, (\d+) failed$", suite.log_path.read_text(
+            encoding="utf-8", errors="replace"), re.MULTILINE)
+        passed, failed = map(int, counts[-1]) if counts else (int(status == 0), 0)
+        suite.passed += passed
+        for _ in range(failed):
+            suite.fail("see the log")
+        if status and not failed:
+            suite.fail(f"{command[0]} ended with {status}")
+    return run
+
+
 SUITES = {
     "c-dev": ctest("dev"),
     "c-release": ctest("release"),
@@ -128,6 +153,11 @@ SUITES = {
     "c-tsan": ctest("tsan"),
     "python": pytest,
     "tools": tools,
+    "model": program("tests/model/run.py"),
+    "kill": program("build/release/tests/kill/kill", build="kill"),
+    "soak": program("build/release/tests/soak/soak", "500", build="soak"),
+    "soak-paused": program("build/release/tests/soak/soak_paused", "500", build="soak_paused"),
+    "fuzz": program("tests/fuzz/run", "--time", "60"),
 }
 
 
