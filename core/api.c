@@ -95,21 +95,13 @@ static int fail_block(int code, const struct segment *s, const void *block) {
 
 /* Do something with a cache of a class that is not empty; under the span lock
  * it is the shared one, for threads that could get none of their own. */
-static int with_cache(struct worker *worker, uint32_t cls, _Atomic uint64_t *where,
-                      uint64_t *block) {
+static int with_cache(struct worker *worker, uint32_t cls, _Atomic uint64_t *where, void **block) {
   struct segment *s = worker->segment;
-  struct worker shared = {s, cache_at(s, SHARED_CACHE), SHARED_CACHE + 1, true};
+  struct worker shared = {s, cache_at(s, SHARED_CACHE), NULL, SHARED_CACHE + 1, true};
   struct worker *user = worker->cache != NULL ? worker : &shared;
-  uint64_t last = s->geometry.size - s->classes->at[cls].size;
-  int result = PSM_OK;
   if (user->locked) psm_span_lock(s);
-  if (where != NULL) {
-    result = psm_cache_publish(user, cls, where);
-  } else if ((*block = slot_take(&user->cache->slots[cls], s->base)) > last) {
-    result = psm_cache_refill(user, cls);
-    if (result == PSM_OK) *block = slot_take(&user->cache->slots[cls], s->base);
-    if (result == PSM_OK && *block > last) result = PSM_E_CORRUPT;
-  }
+  int result =
+      where != NULL ? psm_cache_publish(user, cls, where) : psm_cache_take(user, cls, block);
   if (result == PSM_E_CORRUPT) mark_corrupt(s);
   if (user->locked) psm_span_unlock(s);
   return result;
@@ -117,13 +109,16 @@ static int with_cache(struct worker *worker, uint32_t cls, _Atomic uint64_t *whe
 
 static void *alloc_in(struct worker *worker, uint64_t size, uint64_t alignment) {
   struct segment *s = worker->segment;
-  uint64_t offset;
+  uint64_t offset = 0;
+  void *block = NULL;
   int result;
-  if (size <= s->classes->small_max && alignment == 1)
-    result = with_cache(worker, size_class(s->classes, size), NULL, &offset);
-  else
+  if (size <= s->classes->small_max && alignment == 1) {
+    result = with_cache(worker, size_class(s->classes, size), NULL, &block);
+  } else {
     result = psm_large_alloc(worker, size, alignment, NULL, &offset);
-  return result == PSM_OK ? s->base + offset : fail_null(result, s, size);
+    block = s->base + offset;
+  }
+  return result == PSM_OK ? block : fail_null(result, s, size);
 }
 
 static PSM_RARELY void *alloc_slow(PSMHandle handle, size_t size) {
@@ -133,11 +128,10 @@ static PSM_RARELY void *alloc_slow(PSMHandle handle, size_t size) {
 
 /* The way that nearly all calls go has no call in it but the last. */
 void *PSMalloc(PSMHandle handle, size_t size) {
-  const struct thread *t = &psm_thread;
-  if (thread_ready(t, handle) && likely(size <= t->classes->small_max)) {
-    struct slot_shm *slot = &t->worker.cache->slots[size_class(t->classes, size)];
-    uint64_t offset = slot_take(slot, (char *)handle);
-    if (likely(offset <= t->size - size)) return (char *)handle + offset;
+  const struct binding *b = psm_thread.last;
+  if (binding_answers(b, handle) && likely(size <= b->small_max)) {
+    void *block;
+    if (likely(slot_take(way_of(b->ways, b->class_of_16[(size + 15) / 16]), &block))) return block;
   }
   return alloc_slow(handle, size);
 }
@@ -196,25 +190,15 @@ size_t PSMusableSize(PSMHandle handle, const void *block) {
   return (size_t)size;
 }
 
-static PSM_RARELY void free_other(const struct worker *worker, struct group_shm *group,
-                                  uint64_t bit, void *block) {
-  const struct segment *s = worker->segment;
-  uint64_t offset = (uint64_t)((uintptr_t)block - (uintptr_t)s->base) - s->data;
-  int result = psm_cache_free_other(worker, group, bit, offset);
-  if (unlikely(result != PSM_OK)) (void)fail_block(result, s, block);
-}
-
 static void free_with(const struct worker *worker, void *block) {
   struct segment *s = worker->segment;
   uint64_t offset = (uint64_t)((uintptr_t)block - (uintptr_t)s->base) - s->data;
   uint32_t word = offset < s->data_size ? at_load_acquire(&s->table[offset >> s->shift]) : 0;
   struct block_place at;
   int result = PSM_E_POINTER;
-  if (unit_kind(word) == UNIT_SLAB && block_place(s, offset, word, &at)) {
-    free_other(worker, place_group(s, &at), UINT64_C(1) << at.index % PSM_GROUP, block);
-    return;
-  }
-  if (unit_kind(word) != UNIT_SLAB && offset < s->data_size)
+  if (unit_kind(word) == UNIT_SLAB && block_place(s, offset, word, &at))
+    result = cache_free_other(worker, &at);
+  else if (unit_kind(word) != UNIT_SLAB && offset < s->data_size)
     result = psm_large_free(worker, offset);
   if (result != PSM_OK) (void)fail_block(result, s, block);
 }
@@ -225,19 +209,32 @@ static PSM_RARELY void free_slow(PSMHandle handle, void *block) {
   if (worker != NULL) free_with(worker, block);
 }
 
+/* The registers of the caller's arguments stay as they are. */
+static PSM_RARELY void free_other(PSMHandle handle, void *block, uint64_t index,
+                                  const union way *way) {
+  const struct binding *b = psm_thread.last;
+  const struct segment *s = b->worker.segment;
+  uint64_t unit = ((uintptr_t)block - (uintptr_t)handle - s->data) >> s->shift;
+  struct block_place at = {(uint32_t)unit, (uint32_t)(way - b->ways) / 2, (uint32_t)index};
+  int result = cache_free_other(&b->worker, &at);
+  if (unlikely(result != PSM_OK)) (void)fail_block(result, s, block);
+}
+
 /* As in PSMalloc, what is not the common way is called last. */
 void PSMfree(PSMHandle handle, void *block) {
-  const struct thread *t = &psm_thread;
-  const struct segment *s = t->worker.segment;
-  struct block_place at;
-  if (!thread_ready(t, handle)) goto slow;
-  uint64_t offset = (uint64_t)((uintptr_t)block - (uintptr_t)handle) - s->data;
-  if (unlikely(offset >= s->data_size)) goto slow;
-  uint32_t word = at_load_acquire(&s->table[offset >> s->shift]);
-  if (unit_kind(word) != UNIT_SLAB || !block_place(s, offset, word, &at)) goto slow;
-  struct group_shm *group = place_group(s, &at);
-  if (!cache_free_own(&t->worker, &at, group))
-    free_other(&t->worker, group, UINT64_C(1) << at.index % PSM_GROUP, block);
+  const struct binding *b = psm_thread.last;
+  if (unlikely(!binding_answers(b, handle))) goto slow;
+  uint64_t offset = (uintptr_t)block - b->data;
+  if (unlikely(offset >= b->data_size)) goto slow;
+  uint64_t unit = offset >> b->shift;
+  const char *table = (const char *)handle + PSM_TABLE_OFFSET;
+  const union way *way = &b->ways[unit_byte((const _Atomic uint32_t *)(const void *)table + unit)];
+  uint64_t scaled = block_scaled(offset & b->unit_mask, way->free.reciprocal);
+  uint64_t index = scaled >> 32;
+  if (unlikely(!block_begins(scaled, way->free.remainders))) goto slow;
+  if (unlikely((uint32_t)index >= way->free.blocks)) goto slow;
+  bool own = unit * PSM_GROUPS + index / PSM_GROUP == way->free.own;
+  if (!own || !slot_give(way, index)) free_other(handle, block, index, way);
   return;
 slow:
   free_slow(handle, block);

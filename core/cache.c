@@ -7,6 +7,8 @@
  */
 #include "cache.h"
 
+#include <string.h>
+
 #include "commit.h"
 #include "reap.h"
 #include "span.h"
@@ -34,8 +36,37 @@ void psm_cache_release(struct segment *s, uint32_t index) {
   psm_span_unlock(s);
 }
 
-static struct group_shm *group_of(const struct segment *s, uint64_t id) {
-  return &slab_at(s, group_unit(id))->groups[group_index(id)];
+static struct group_shm *group_of(const struct segment *s, uint32_t cls, uint64_t id) {
+  return group_at(s, group_unit(id), cls, group_index(id));
+}
+
+static void way_point(const struct segment *s, union way *from, uint32_t cls, uint64_t id) {
+  const struct psm_class *c = &s->classes->at[cls];
+  uint64_t before = (uint64_t)group_index(id) * PSM_GROUP * c->size;
+  from->alloc.size = c->size;
+  from->alloc.first = s->base + unit_offset(s, group_unit(id)) + before;
+  from->alloc.mask = full_mask(group_blocks(c, group_index(id)));
+  from->alloc.group = group_of(s, cls, id);
+}
+
+/* Frees take the plain store while the way says that the group is ours. */
+static void way_own(const struct worker *worker, uint32_t cls, uint64_t own) {
+  if (worker->ways != NULL) way_of(worker->ways, cls)->free.own = own;
+}
+
+static void way_begin(const struct segment *s, struct cache_shm *cache, uint32_t cls,
+                      union way *way) {
+  const struct psm_class *c = &s->classes->at[cls];
+  way->free.reciprocal = way->free.remainders = c->reciprocal;
+  way->free.blocks = c->blocks;
+  way->free.slot = &cache->slots[cls];
+  way->free.own = OWNS_NONE;
+}
+
+void psm_ways_begin(const struct segment *s, struct cache_shm *cache, union way *ways) {
+  memset(ways, 0, WAYS * sizeof *ways);
+  for (uint32_t cls = 0; cls < s->classes->count; cls++)
+    way_begin(s, cache, cls, way_of(ways, cls));
 }
 
 static void retire(const struct worker *worker, uint32_t unit, uint32_t cls) {
@@ -47,38 +78,23 @@ static void retire(const struct worker *worker, uint32_t unit, uint32_t cls) {
 
 /* If the group is owned, its owner will see to it when it gives it up. The slab
  * may be gone by now: then what is looked at is another's, and in order. */
-static PSM_RARELY void group_grown(const struct worker *worker, uint64_t offset) {
+void psm_group_grown(const struct worker *worker, uint32_t unit, uint32_t index) {
   struct segment *s = worker->segment;
-  uint32_t word = at_load_acquire(&s->table[offset >> s->shift]);
-  struct block_place at;
-  if (unit_kind(word) != UNIT_SLAB || !block_place(s, offset, word, &at)) return;
-  const struct group_shm *group = place_group(s, &at);
-  uint32_t blocks = group_blocks(&s->classes->at[at.cls], at.index / PSM_GROUP);
+  uint32_t word = at_load_acquire(&s->table[unit]);
+  uint32_t cls = unit_value(word);
+  if (unit_kind(word) != UNIT_SLAB || cls >= s->classes->count) return;
+  if (index >= s->classes->at[cls].blocks) return;
+  const struct group_shm *group = group_at(s, unit, cls, index / PSM_GROUP);
+  uint32_t blocks = group_blocks(&s->classes->at[cls], index / PSM_GROUP);
   uint32_t count = bit_count(at_load_ordered(&group->free));
   if (at_load_ordered(&group->owner) != 0) return;
-  if (count >= offer_threshold(blocks)) psm_hint_set(s, at.cls, at.unit);
-  if (count == blocks) retire(worker, at.unit, at.cls);
+  if (count >= offer_threshold(blocks)) psm_hint_set(s, cls, unit);
+  if (count == blocks) retire(worker, unit, cls);
 }
 
-static PSM_RARELY bool is_cached(const struct segment *s, uint64_t offset, uint32_t word,
-                                 uint64_t bit) {
-  struct block_place at;
-  if (!block_place(s, offset, word, &at)) return true;
-  return (psm_group_cached(s, at.cls, group_id(at.unit, at.index / PSM_GROUP)) & bit) != 0;
-}
-
-int psm_cache_free_other(const struct worker *worker, struct group_shm *group, uint64_t bit,
-                         uint64_t offset) {
-  const struct segment *s = worker->segment;
-  uint32_t word = at_load(&s->table[offset >> s->shift]);
-  if (unlikely(unit_value(word) >= s->classes->count)) return PSM_E_DOUBLE_FREE;
-  const struct psm_class *c = &s->classes->at[unit_value(word)];
-  if (at_load(&group->owner) != 0 && is_cached(s, offset, word, bit)) return PSM_E_DOUBLE_FREE;
-  uint64_t before = at_or(&group->free, bit);
-  if (unlikely((before & bit) != 0)) return PSM_E_DOUBLE_FREE;
-  uint64_t all = before | bit;
-  if (bit_count(all) == c->offer || all == c->whole || all == c->last) group_grown(worker, offset);
-  return PSM_OK;
+bool psm_block_cached(const struct segment *s, uint32_t cls, uint32_t unit, uint32_t index) {
+  uint64_t cached = psm_group_cached(s, cls, group_id(unit, index / PSM_GROUP));
+  return (cached >> index % PSM_GROUP & 1) != 0;
 }
 
 static void let_go(const struct worker *worker, uint32_t cls, uint64_t id) {
@@ -104,12 +120,10 @@ static void unit_touch(struct segment *s, uint32_t unit) {
   os_populate(s->base + unit_offset(s, unit), unit_size(s));
 }
 
-static void slot_point(struct segment *s, struct slot_shm *slot, uint32_t cls, uint64_t id) {
-  uint32_t size = s->classes->at[cls].size;
-  uint64_t first = unit_offset(s, group_unit(id)) + (uint64_t)group_index(id) * PSM_GROUP * size;
-  at_store(&slot->first, first);
-  at_store(&slot->size, size);
-  at_store(&slot->unit, group_unit(id));
+static void slot_point(const struct worker *worker, uint32_t cls, uint64_t id) {
+  struct slot_shm *slot = &worker->cache->slots[cls];
+  way_own(worker, cls, OWNS_NONE);
+  if (worker->ways != NULL) way_point(worker->segment, way_of(worker->ways, cls) + 1, cls, id);
   uint64_t changes = at_load(&slot->group) & ~(SLOT_CHANGE - 1);
   at_store_release(&slot->group, changes + SLOT_CHANGE + id);
 }
@@ -120,8 +134,8 @@ static bool claim(const struct worker *worker, uint32_t cls, uint64_t id) {
   struct segment *s = worker->segment;
   struct slot_shm *slot = &worker->cache->slots[cls];
   uint32_t nobody = 0;
-  slot_point(s, slot, cls, id);
-  if (!at_cas(&group_of(s, id)->owner, &nobody, worker->id)) return false;
+  slot_point(worker, cls, id);
+  if (!at_cas(&group_of(s, cls, id)->owner, &nobody, worker->id)) return false;
   uint32_t word = at_load_acquire(&s->table[group_unit(id)]);
   if (word != unit_word(UNIT_SLAB, cls)) {
     if (unit_kind(word) == UNIT_SLAB && unit_value(word) < s->classes->count &&
@@ -129,7 +143,9 @@ static bool claim(const struct worker *worker, uint32_t cls, uint64_t id) {
       let_go(worker, unit_value(word), id);
     return false;
   }
-  if (slot_fill(slot, group_of(s, id), group_blocks(&s->classes->at[cls], group_index(id)))) {
+  uint32_t blocks = group_blocks(&s->classes->at[cls], group_index(id));
+  if (slot_fill(slot, group_of(s, cls, id), blocks)) {
+    way_own(worker, cls, id - 1);
     unit_touch(s, group_unit(id));
     return true;
   }
@@ -146,7 +162,7 @@ static bool claim_in_slab(const struct worker *worker, uint32_t cls, uint32_t un
   uint32_t start = last != NO_GROUP && group_unit(last) == unit ? group_index(last) + 1 : 0;
   for (uint32_t i = 0; i < c->groups; i++) {
     uint32_t index = (start + i) % c->groups;
-    struct group_shm *group = &slab_at(s, unit)->groups[index];
+    const struct group_shm *group = group_at(s, unit, cls, index);
     if (at_load(&group->owner) != 0) continue;
     uint32_t wanted = any ? 1 : offer_threshold(group_blocks(c, index));
     if (bit_count(at_load(&group->free)) < wanted) continue;
@@ -155,11 +171,16 @@ static bool claim_in_slab(const struct worker *worker, uint32_t cls, uint32_t un
   return false;
 }
 
+/* Where the search for the next group begins: with the last one's. */
+static uint32_t last_unit(const struct worker *worker, uint32_t cls) {
+  uint64_t id = slot_group(&worker->cache->slots[cls]);
+  return id != NO_GROUP ? group_unit(id) : 0;
+}
+
 static bool refill_offered(const struct worker *worker, uint32_t cls) {
   struct segment *s = worker->segment;
-  const struct slot_shm *slot = &worker->cache->slots[cls];
   /* The last slab again, if it has more groups than the one that was used. */
-  uint32_t unit = at_load(&slot->unit) + (s->classes->at[cls].groups == 1);
+  uint32_t unit = last_unit(worker, cls) + (s->classes->at[cls].groups == 1);
   for (uint32_t tries = 0; tries < s->geometry.units; tries++) {
     unit = psm_hint_next(s, cls, unit < s->geometry.units ? unit : 0);
     if (unit == NO_UNIT) return false;
@@ -172,7 +193,7 @@ static bool refill_offered(const struct worker *worker, uint32_t cls) {
 
 static bool refill_any(const struct worker *worker, uint32_t cls) {
   struct segment *s = worker->segment;
-  uint32_t unit = at_load(&worker->cache->slots[cls].unit);
+  uint32_t unit = last_unit(worker, cls);
   for (uint32_t i = 0; i < s->geometry.units; i++, unit++) {
     if (unit >= s->geometry.units) unit = 0;
     if (claim_in_slab(worker, cls, unit, true)) return true;
@@ -187,9 +208,10 @@ static int refill_new(const struct worker *worker, uint32_t cls) {
   if (result != PSM_OK) return result;
   struct slot_shm *slot = &worker->cache->slots[cls];
   uint64_t id = group_id(unit, 0);
-  slot_point(s, slot, cls, id);
-  (void)at_exchange(&group_of(s, id)->owner, worker->id);
-  (void)slot_fill(slot, group_of(s, id), group_blocks(&s->classes->at[cls], 0));
+  slot_point(worker, cls, id);
+  (void)at_exchange(&group_of(s, cls, id)->owner, worker->id);
+  (void)slot_fill(slot, group_of(s, cls, id), group_blocks(&s->classes->at[cls], 0));
+  way_own(worker, cls, id - 1);
   psm_slab_open(s, unit, cls);
   unit_touch(s, unit);
   return PSM_OK;
@@ -209,11 +231,16 @@ int psm_cache_refill(struct worker *worker, uint32_t cls) {
   struct segment *s = worker->segment;
   struct slot_shm *slot = &worker->cache->slots[cls];
   uint64_t id = slot_group(slot);
-  if (psm_group_valid(s, id, cls) && at_load(&group_of(s, id)->owner) == worker->id) {
+  if (psm_group_valid(s, id, cls) && at_load(&group_of(s, cls, id)->owner) == worker->id) {
+    struct group_shm *group = group_of(s, cls, id);
     uint32_t blocks = group_blocks(&s->classes->at[cls], group_index(id));
-    if (bit_count(at_load(&group_of(s, id)->free)) >= offer_threshold(blocks) &&
-        slot_fill(slot, group_of(s, id), blocks))
+    if (bit_count(at_load(&group->free)) >= offer_threshold(blocks) &&
+        slot_fill(slot, group, blocks)) {
+      if (worker->ways != NULL) way_point(s, way_of(worker->ways, cls) + 1, cls, id);
+      way_own(worker, cls, id - 1);
       return PSM_OK;
+    }
+    way_own(worker, cls, OWNS_NONE);
     let_go(worker, cls, id);
   }
   if (refill_offered(worker, cls)) return PSM_OK;
@@ -226,24 +253,44 @@ int psm_cache_refill(struct worker *worker, uint32_t cls) {
   return result;
 }
 
+/* The one that all share is used under the lock, and has no ways of its own. */
+static const union way *way_now(const struct worker *worker, uint32_t cls, union way made[2]) {
+  if (worker->ways != NULL) return way_of(worker->ways, cls);
+  uint64_t id = slot_group(&worker->cache->slots[cls]);
+  memset(made, 0, 2 * sizeof *made);
+  way_begin(worker->segment, worker->cache, cls, made);
+  if (psm_group_valid(worker->segment, id, cls)) way_point(worker->segment, made + 1, cls, id);
+  return made;
+}
+
+int psm_cache_take(struct worker *worker, uint32_t cls, void **block) {
+  union way made[2];
+  if (slot_take(way_now(worker, cls, made), block)) return PSM_OK;
+  int result = psm_cache_refill(worker, cls);
+  if (result != PSM_OK) return result;
+  return slot_take(way_now(worker, cls, made), block) ? PSM_OK : PSM_E_CORRUPT;
+}
+
 int psm_cache_publish(struct worker *worker, uint32_t cls, _Atomic uint64_t *where) {
   struct segment *s = worker->segment;
   struct cache_shm *cache = worker->cache;
   struct slot_shm *slot = &cache->slots[cls];
-  uint64_t bits = at_load(&slot->bits);
+  union way made[2];
+  const union way *from = way_now(worker, cls, made) + 1;
+  uint64_t bits = at_load(&slot->bits) & from->alloc.mask;
   if (bits == 0) {
     int result = psm_cache_refill(worker, cls);
     if (result != PSM_OK) return result;
-    bits = at_load(&slot->bits);
+    from = way_now(worker, cls, made) + 1;
+    bits = at_load(&slot->bits) & from->alloc.mask;
   }
   if (bits == 0) return PSM_E_CORRUPT;
-  uint64_t block = at_load(&slot->first) + (uint64_t)bit_first(bits) * at_load(&slot->size);
-  if (block > s->geometry.size - s->classes->at[cls].size) return PSM_E_CORRUPT;
+  const char *block = from->alloc.first + bit_first(bits) * from->alloc.size;
   at_store(&cache->to_where, (uint64_t)((char *)where - s->base));
   at_store(&cache->to_old, at_load(where));
-  at_store_release(&cache->to_block, block);
+  at_store_release(&cache->to_block, (uint64_t)(block - s->base));
   at_store_release(&slot->bits, bits & (bits - 1));
-  at_store_release(where, s->geometry.base + block);
+  at_store_release(where, (uintptr_t)block);
   at_store_release(&cache->to_block, 0);
   return PSM_OK;
 }

@@ -20,21 +20,28 @@ void psm_cache_release(struct segment *s, uint32_t index);
  */
 int psm_cache_refill(struct worker *worker, uint32_t cls);
 
-#define NO_BLOCK UINT64_MAX
+/** Take a block, with a refill if need be.
+ *
+ *  Returns  PSM_OK; else as psm_cache_refill, or PSM_E_CORRUPT.
+ */
+int psm_cache_take(struct worker *worker, uint32_t cls, void **block);
 
-/** A block from a slot: its offset, out of the file, so that it is the caller's
- *  to compare with the segment's size; NO_BLOCK if the slot is empty. */
-PSM_INLINE uint64_t slot_take(struct slot_shm *slot, const char *base) {
-  uint64_t bits = at_load(&slot->bits);
-  if (unlikely(bits == 0)) return NO_BLOCK;
+/** Make the ways of a new cache, none of which leads to a block yet. */
+void psm_ways_begin(const struct segment *s, struct cache_shm *cache, union way *ways);
+
+/** A block from a slot, in `*block`; false if there is none. `way` is to free by. */
+PSM_INLINE bool slot_take(const union way *way, void **block) {
+  struct slot_shm *slot = way->free.slot;
+  const union way *from = way + 1;
+  uint64_t bits = at_load(&slot->bits) & from->alloc.mask;
+  if (unlikely(bits == 0)) return false;
   uint64_t rest = bits & (bits - 1);
   at_store(&slot->bits, rest);
-  uint64_t first = at_load(&slot->first);
-  uint64_t size = at_load(&slot->size);
+  uint64_t size = from->alloc.size;
+  *block = from->alloc.first + bit_first(bits) * size;
   /* The next block will be written soon, and is far away for the processor. */
-  uint64_t next = first + bit_first(rest | UINT64_C(1) << 63) * size;
-  prefetch_write((const void *)((uintptr_t)base + next));
-  return first + bit_first(bits) * size;
+  prefetch_write(from->alloc.first + bit_first(rest | UINT64_C(1) << 63) * size);
+  return true;
 }
 
 /** Allocate and publish a small block.
@@ -43,7 +50,7 @@ PSM_INLINE uint64_t slot_take(struct slot_shm *slot, const char *base) {
  */
 int psm_cache_publish(struct worker *worker, uint32_t cls, _Atomic uint64_t *where);
 
-/** Which block of its group an address is; false if it begins none. */
+/** Which block of its slab an address is; false if it begins none. */
 struct block_place {
   uint32_t unit, cls;
   uint32_t index; /* in the slab */
@@ -54,36 +61,47 @@ PSM_INLINE bool block_place(const struct segment *s, uint64_t offset, uint32_t w
   place->cls = unit_value(word);
   if (unlikely(place->cls >= s->classes->count)) return false;
   const struct psm_class *c = &s->classes->at[place->cls];
-  uint32_t inside = (uint32_t)(offset & ((UINT64_C(1) << s->shift) - 1));
-  place->index = block_index(c, inside);
-  return likely(place->index * c->size == inside && place->index < c->blocks);
+  uint64_t inside = offset & ((UINT64_C(1) << s->shift) - 1);
+  uint64_t scaled = block_scaled(inside, c->reciprocal);
+  place->index = (uint32_t)(scaled >> 32);
+  return likely(block_begins(scaled, c->reciprocal) && place->index < c->blocks);
 }
 
-PSM_INLINE struct group_shm *place_group(const struct segment *s, const struct block_place *at) {
-  return &slab_at(s, at->unit)->groups[at->index / PSM_GROUP];
-}
-
-/** Free a small block whose group this worker owns, with one plain store.
+/** Free a block of the group in a slot with one plain store.
  *
- *  Returns  false, and nothing has changed: psm_cache_free_other knows why.
+ *  Returns  false, and nothing has changed: cache_free_other knows why.
  */
-PSM_INLINE bool cache_free_own(const struct worker *worker, const struct block_place *at,
-                               struct group_shm *group) {
-  if (at_load(&group->owner) != worker->id) return false;
-  uint64_t bit = UINT64_C(1) << at->index % PSM_GROUP;
-  struct slot_shm *slot = &worker->cache->slots[at->cls];
+PSM_INLINE bool slot_give(const union way *way, uint64_t index) {
+  struct slot_shm *slot = way->free.slot;
   uint64_t bits = at_load(&slot->bits);
-  if (unlikely(((bits | at_load(&group->free)) & bit) != 0)) return false;
-  at_store(&slot->bits, bits | bit);
+  uint64_t seen = at_load(&way[1].alloc.group->free) | bits;
+  if (unlikely((seen >> index % PSM_GROUP & 1) != 0)) return false;
+  at_store(&slot->bits, bit_add(bits, index));
   return true;
 }
 
+/** A group has as many free blocks as to be offered, or is full: see to it. */
+void psm_group_grown(const struct worker *worker, uint32_t unit, uint32_t index);
+
+/** Is a block free already, in the slot of its group's owner? */
+bool psm_block_cached(const struct segment *s, uint32_t cls, uint32_t unit, uint32_t index);
+
 /** Free any other small block, with one atomic instruction, or refuse it.
- *  `bit` is its bit in the group, `offset` its place from unit 0.
  *
  *  Returns  PSM_OK or PSM_E_DOUBLE_FREE, quietly.
  */
-int psm_cache_free_other(const struct worker *worker, struct group_shm *group, uint64_t bit,
-                         uint64_t offset);
+PSM_INLINE int cache_free_other(const struct worker *worker, const struct block_place *at) {
+  const struct segment *s = worker->segment;
+  struct group_shm *group = group_at(s, at->unit, at->cls, at->index / PSM_GROUP);
+  uint64_t bit = bit_add(0, at->index);
+  if (at_load(&group->owner) != 0 && psm_block_cached(s, at->cls, at->unit, at->index))
+    return PSM_E_DOUBLE_FREE;
+  uint64_t before = at_or(&group->free, bit);
+  if (unlikely((before & bit) != 0)) return PSM_E_DOUBLE_FREE;
+  uint32_t count = bit_count(before | bit);
+  if ((s->classes->at[at->cls].notable >> (count - 1) & 1) != 0)
+    psm_group_grown(worker, at->unit, at->index);
+  return PSM_OK;
+}
 
 #endif

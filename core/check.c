@@ -29,7 +29,7 @@ static void leave(struct segment *s) {
 /* Bits wander between the group and its owner's slot, both ways: what is looked
  * at before and after misses none. The free blocks of a group; `*held` are those that one thread may take. */
 static uint64_t group_free(const struct segment *s, uint32_t cls, uint64_t id, uint64_t *held) {
-  const struct group_shm *group = &slab_at(s, group_unit(id))->groups[group_index(id)];
+  const struct group_shm *group = group_at(s, group_unit(id), cls, group_index(id));
   uint64_t all = at_load_ordered(&group->free);
   uint32_t owner = at_load_ordered(&group->owner);
   all |= psm_group_cached(s, cls, id);
@@ -189,8 +189,8 @@ static bool cache_names(const struct segment *s, uint32_t cache, uint64_t id) {
 
 /* An owner's slot names the group as long as it owns it. It is another class's
  * for a moment, or in the dead, if the slab was cut anew before the claim. */
-static bool owner_sound(const struct segment *s, uint64_t id) {
-  const struct group_shm *group = &slab_at(s, group_unit(id))->groups[group_index(id)];
+static bool owner_sound(const struct segment *s, uint32_t cls, uint64_t id) {
+  const struct group_shm *group = group_at(s, group_unit(id), cls, group_index(id));
   for (int look = 0; look < LOOKS; look++) {
     uint32_t owner = at_load_acquire(&group->owner);
     if (owner == 0) return true;
@@ -205,10 +205,10 @@ static bool owner_sound(const struct segment *s, uint64_t id) {
 static int slab_check(struct segment *s, uint32_t unit, uint32_t cls) {
   const struct psm_class *c = &s->classes->at[cls];
   for (uint32_t i = 0; i < c->groups; i++) {
-    const struct group_shm *group = &slab_at(s, unit)->groups[i];
+    const struct group_shm *group = group_at(s, unit, cls, i);
     if ((at_load(&group->free) & ~full_mask(group_blocks(c, i))) != 0)
       return corrupt(s, "a group has free blocks beyond its end; unit", unit);
-    if (!owner_sound(s, group_id(unit, i)))
+    if (!owner_sound(s, cls, group_id(unit, i)))
       return corrupt(s, "a group is owned by nobody who knows of it; unit", unit);
   }
   return PSM_OK;
@@ -221,7 +221,7 @@ static bool slot_sound(const struct segment *s, uint32_t cls, uint32_t cache) {
     uint64_t id = slot_group(slot);
     if (bits == 0) return true;
     if (psm_group_valid(s, id, cls)) {
-      const struct group_shm *group = &slab_at(s, group_unit(id))->groups[group_index(id)];
+      const struct group_shm *group = group_at(s, group_unit(id), cls, group_index(id));
       uint64_t mask = full_mask(group_blocks(&s->classes->at[cls], group_index(id)));
       if (at_load_acquire(&group->owner) == cache + 1 && (bits & ~mask) == 0) return true;
     }

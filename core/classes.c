@@ -18,9 +18,10 @@ static void class_add(struct psm_classes *classes, uint32_t size, uint32_t unit)
   cls->size = size;
   cls->blocks = (uint16_t)(unit / size);
   cls->groups = (uint8_t)((cls->blocks + PSM_GROUP - 1) / PSM_GROUP);
-  cls->whole = full_mask(group_blocks(cls, 0));
-  cls->last = full_mask(group_blocks(cls, cls->groups - 1));
-  cls->offer = (uint8_t)offer_threshold(group_blocks(cls, 0));
+  for (uint32_t group = 0; group < cls->groups; group++) {
+    uint32_t blocks = group_blocks(cls, group);
+    cls->notable |= UINT64_C(1) << (offer_threshold(blocks) - 1) | UINT64_C(1) << (blocks - 1);
+  }
   cls->reciprocal = (uint32_t)(((UINT64_C(1) << 32) + size - 1) / size);
 }
 

@@ -29,9 +29,7 @@ struct psm_class {
   uint32_t reciprocal; /* ceil(2^32 / size) */
   uint16_t blocks;     /* of a slab */
   uint8_t groups;      /* of a slab */
-  uint8_t offer;       /* free blocks at which a whole group is offered */
-  uint32_t spare;
-  uint64_t whole, last; /* all bits of a group; of a slab's last group */
+  uint64_t notable;    /* bit n - 1: a group with n free blocks may be worth an offer, or full */
 };
 
 struct psm_classes {
@@ -49,10 +47,21 @@ PSM_INLINE uint32_t size_class(const struct psm_classes *classes, uint64_t size)
   return classes->of_16[(size + 15) / 16];
 }
 
-/* Which block of its slab an offset below 64 KiB lies in. Exact: the product
- * exceeds offset * 2^32 / size by less than 2^31, and 2^32 / size is more. */
+/* Which block of its slab an offset below 64 KiB lies in, times 2^32, and a
+ * remainder. Exact: it exceeds offset * 2^32 / size by less than 2^31, and
+ * 2^32 / size is more.
+ *
+ * size * reciprocal is 2^32 + e with e < size. At the begin of block i the
+ * remainder is i * e, at most 2^16; r bytes behind it, r * reciprocal more, and a
+ * reciprocal is at least 2^17. So a remainder below it means: a block begins here. */
+PSM_INLINE uint64_t block_scaled(uint64_t offset, uint64_t reciprocal) {
+  return offset * reciprocal;
+}
+PSM_INLINE bool block_begins(uint64_t scaled, uint32_t reciprocal) {
+  return (uint32_t)scaled < reciprocal;
+}
 PSM_INLINE uint32_t block_index(const struct psm_class *cls, uint32_t offset) {
-  return (uint32_t)(((uint64_t)offset * cls->reciprocal) >> 32);
+  return (uint32_t)(block_scaled(offset, cls->reciprocal) >> 32);
 }
 
 PSM_INLINE uint32_t group_blocks(const struct psm_class *cls, uint32_t group) {

@@ -62,17 +62,46 @@ PSM_INLINE void psm_pause(void) {
 #endif
 }
 
-/* Undefined for 0, as the instruction is. */
-PSM_INLINE uint32_t bit_first(uint64_t x) { return (uint32_t)__builtin_ctzll(x); }
+/* Undefined for 0, as the instruction is. In the built-in's int a compiler sees a
+ * sign to extend. */
+PSM_INLINE uint64_t bit_first(uint64_t x) {
+#if defined(__x86_64__)
+  uint64_t first;
+  __asm__("rep bsfq %1, %0" : "=r"(first) : "rm"(x) : "cc");
+  return first;
+#else
+  return (uint64_t)__builtin_ctzll(x);
+#endif
+}
+/* The number is taken modulo 64, as the instruction does by itself. */
+PSM_INLINE uint64_t bit_add(uint64_t bits, uint64_t number) {
+#if defined(__x86_64__)
+  __asm__("btsq %1, %0" : "+r"(bits) : "r"(number) : "cc");
+  return bits;
+#else
+  return bits | UINT64_C(1) << number % 64;
+#endif
+}
 PSM_INLINE uint32_t bit_last(uint64_t x) { return 63u - (uint32_t)__builtin_clzll(x); }
 
-/* Sums pairs, nibbles and bytes side by side: the baseline CPU has no popcnt. */
+/* Sums pairs, nibbles and bytes side by side where there is no instruction: the
+ * baseline CPU has none, nearly every CPU in use has. */
 PSM_INLINE uint32_t bit_count(uint64_t x) {
+#if defined(__x86_64__)
+  if (likely(__builtin_cpu_supports("popcnt"))) {
+    uint64_t count;
+    __asm__("popcntq %1, %0" : "=r"(count) : "rm"(x) : "cc");
+    return (uint32_t)count;
+  }
+#endif
   x -= (x >> 1) & 0x5555555555555555u;
   x = (x & 0x3333333333333333u) + ((x >> 2) & 0x3333333333333333u);
   x = (x + (x >> 4)) & 0x0f0f0f0f0f0f0f0fu;
   return (uint32_t)((x * 0x0101010101010101u) >> 56);
 }
+
+/* Where the lowest byte of a word of 32 bits lies. */
+enum { BYTE_LOWEST = __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? 0 : 3 };
 
 PSM_INLINE uint64_t round_up(uint64_t n, uint64_t power) { return (n + power - 1) & ~(power - 1); }
 

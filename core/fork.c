@@ -122,9 +122,11 @@ static void child_sit_down(struct segment *s) {
 }
 
 static void after_fork_child(void) {
-  (void)at_add(&psm_epoch, 1);
   bool hushed = psm_hush(true);
-  for (struct segment *s = psm_segment_first(); s != NULL; s = s->next) child_sit_down(s);
+  for (struct segment *s = psm_segment_first(); s != NULL; s = s->next) {
+    psm_bindings_end_in_child(s);
+    child_sit_down(s);
+  }
   (void)psm_hush(hushed);
   psm_process_unlock();
 }

@@ -41,7 +41,7 @@ static void lay_out(struct geometry *g, uint32_t units) {
   g->hint_words[2] = (g->hint_words[1] + 63) / 64;
   g->roster = at, at += PSM_SEATS * sizeof(struct seat_shm);
   g->spans = at, at += sizeof(struct spans_shm);
-  g->table = at, at += round_up(units * sizeof(uint32_t), 8);
+  g->table = PSM_TABLE_OFFSET, at += round_up(units * sizeof(uint32_t), 8);
   g->committed = at, at += (uint64_t)(g->chunks + 63) / 64 * 8;
   g->bin_heads = at, at += round_up(g->bins * sizeof(uint32_t), 8);
   for (int level = 2; level >= 1; level--)
@@ -52,6 +52,7 @@ static void lay_out(struct geometry *g, uint32_t units) {
   g->hints[0] = at, at += (uint64_t)count * g->hint_words[0] * 8;
   at = round_up(at, g->shift > 12 ? 64 : 16);
   g->slabs = at, at += (uint64_t)units * g->slab_size;
+  g->groups = at, at += (uint64_t)units * g->groups_size;
   at = round_up(at, 64);
   g->cache_area = at, at += (uint64_t)g->caches * g->cache_size;
   /* Units are aligned in the address space, whatever the base is. */
@@ -59,7 +60,7 @@ static void lay_out(struct geometry *g, uint32_t units) {
 }
 
 bool psm_geometry(struct geometry *g, uint64_t size, uint64_t base) {
-  if (size < PSM_SIZE_MIN || size >> 46 != 0) return false;
+  if (size < PSM_SIZE_MIN || size >> 45 != 0) return false;
   memset(g, 0, sizeof *g);
   g->size = size;
   g->base = base;
@@ -68,12 +69,13 @@ bool psm_geometry(struct geometry *g, uint64_t size, uint64_t base) {
   g->caches = caches_for(size);
   g->deaths_kept = deaths_for(size);
   g->chunks = (uint32_t)((size >> g->shift) + 1);
-  uint32_t groups = (UINT32_C(1) << g->shift) / (PSM_ALIGN * PSM_GROUP);
-  uint64_t slab = sizeof(struct slab_shm) + groups * sizeof(struct group_shm);
+  uint32_t most = (UINT32_C(1) << g->shift) / (PSM_ALIGN * PSM_GROUP);
   uint64_t cache = sizeof(struct cache_shm) + g->classes->count * sizeof(struct slot_shm);
-  g->slab_size = (uint32_t)round_up(slab, g->shift > 12 ? 64 : 16);
+  g->near_groups = most > 4 ? 3 : most;
+  g->slab_size = (uint32_t)(sizeof(struct slab_shm) + g->near_groups * sizeof(struct group_shm));
+  g->groups_size = most > g->near_groups ? (uint32_t)(most * sizeof(struct group_shm)) : 0;
   g->cache_size = (uint32_t)round_up(cache, 64);
-  uint64_t per_unit = (UINT64_C(1) << g->shift) + g->slab_size + sizeof(uint32_t);
+  uint64_t per_unit = (UINT64_C(1) << g->shift) + g->slab_size + g->groups_size + sizeof(uint32_t);
   uint64_t units = size / per_unit;
   for (; units > 0; units--) {
     lay_out(g, (uint32_t)units);

@@ -11,7 +11,8 @@
  *    deaths     a ring of the members that died last
  *  - up to here committed at creation, what follows when first needed -
  *    hints 0    per class, a bit per unit: slabs worth a look (derived)
- *    slabs      one descriptor per unit, used by slabs; its links by free runs
+ *    slabs      one descriptor per unit: links of free runs, the groups of slabs
+ *    groups     per unit, the groups of slabs that have more than a descriptor holds
  *    caches     the free blocks that threads have claimed
  *    data       units
  *
@@ -28,7 +29,7 @@
 #define PSM_MAGIC UINT64_C(0x0a0d4745534d5350) /* "PSMSEG\r\n" */
 
 enum {
-  PSM_FORMAT = 1,
+  PSM_FORMAT = 2,
   PSM_SEATS = 1024,
   PSM_USER_OFFSET = 64,
   PSM_BINS_MAX = 256,
@@ -100,12 +101,25 @@ struct spans_shm {
 };
 _Static_assert(sizeof(struct spans_shm) == 128, "format");
 
+/* The table's place is the same in every segment: a free adds it to the base. */
+enum {
+  PSM_TABLE_OFFSET =
+      sizeof(struct header_shm) + PSM_SEATS * sizeof(struct seat_shm) + sizeof(struct spans_shm)
+};
+
 /* A unit's word in the table. Heads tile the segment; a word that is not a
- * head means something only as the last of a free run. */
-enum { UNIT_TAIL = 0, UNIT_FREE = 1, UNIT_LARGE = 2, UNIT_SLAB = 3 };
-#define unit_word(kind, value) ((uint32_t)(value) << 2 | (uint32_t)(kind))
-#define unit_kind(word)        ((word)&3u)
-#define unit_value(word)       ((word) >> 2) /* length in units; a slab's class */
+ * head means something only as the last of a free run. A slab's word is odd and
+ * its class in the lowest byte, which leads a free to the class at once. */
+enum { UNIT_TAIL = 0, UNIT_SLAB = 1, UNIT_FREE = 2, UNIT_LARGE = 4 };
+#define unit_shift(kind)       ((kind) == UNIT_SLAB ? 1 : 3)
+#define unit_word(kind, value) ((uint32_t)(value) << unit_shift(kind) | (uint32_t)(kind))
+#define unit_kind(word)        (((word)&1u) != 0 ? (uint32_t)UNIT_SLAB : (word)&7u)
+#define unit_value(word)       ((word) >> unit_shift(unit_kind(word))) /* units; a slab's class */
+
+/** The lowest byte of a unit's word, alone. */
+PSM_INLINE uint32_t unit_byte(const _Atomic uint32_t *word) {
+  return at_load_acquire((const _Atomic uint8_t *)word + BYTE_LOWEST);
+}
 
 /* `free` and `owner` are all there is to know about a group of blocks.
  * free:  bit set = block free; set by anyone, cleared by the owner only.
@@ -120,10 +134,12 @@ _Static_assert(sizeof(struct group_shm) == 16, "format");
 
 #define OWNER_MARK UINT32_C(0xffffffff) /* being cut or given back */
 
+/* Few classes have more groups than lie here: what a free touches of large
+ * slabs is one line of 64 bytes, and those lines lie close together. */
 struct slab_shm {
   _Atomic uint32_t next, prev; /* 1 + unit, while a free run begins here (span lock) */
   uint64_t spare;
-  struct group_shm groups[];
+  struct group_shm groups[]; /* of a class that has no more than geometry's `near_groups` */
 };
 _Static_assert(sizeof(struct slab_shm) == 16, "format");
 
@@ -134,11 +150,8 @@ _Static_assert(sizeof(struct slab_shm) == 16, "format");
 struct slot_shm {
   _Atomic uint64_t bits;
   _Atomic uint64_t group; /* changes << 40 | 1 + unit * 64 + group, or 0; before the claim */
-  _Atomic uint64_t first; /* offset of the group's first block */
-  _Atomic uint32_t size;  /* bytes of a block */
-  _Atomic uint32_t unit;  /* of the group: where the search for the next begins */
 };
-_Static_assert(sizeof(struct slot_shm) == 32, "format");
+_Static_assert(sizeof(struct slot_shm) == 16, "format");
 
 struct cache_shm {
   _Atomic uint64_t to_block; /* small PSMallocTo: offset of the block, or 0 */
@@ -154,11 +167,13 @@ struct geometry {
   uint64_t size, base;
   uint32_t shift, units;
   uint32_t caches, bins, chunks, deaths_kept;
-  uint32_t slab_size, cache_size; /* bytes of one descriptor, one cache */
-  uint32_t hint_words[3];         /* words per class and level */
+  uint32_t near_groups;            /* that a descriptor holds */
+  uint32_t slab_size, groups_size; /* bytes of one descriptor, of a unit's groups beside it */
+  uint32_t cache_size;             /* bytes of one cache */
+  uint32_t hint_words[3];          /* words per class and level */
   uint64_t roster, spans, table, committed, bin_heads, hints[3], owners, deaths;
   uint64_t eager; /* end of what is committed at creation */
-  uint64_t slabs, cache_area, data;
+  uint64_t slabs, groups, cache_area, data;
   const struct psm_classes *classes;
 };
 

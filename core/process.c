@@ -1,8 +1,8 @@
 /* The list of open segments, and for each thread the caches it has claimed.
  *
- * A thread keeps its last worker at hand. That is valid while the epoch has
- * not changed; then a binding is known by the serial of a joining, so that it
- * survives neither leaving and joining again nor a fork.
+ * A thread keeps its last binding at hand, and knows a binding to a joining by
+ * the serial: it survives neither leaving and joining again nor a fork. One that
+ * is over answers to no handle; only its own thread frees it.
  */
 #include "process.h"
 
@@ -11,14 +11,9 @@
 
 #include "cache.h"
 
-struct binding {
-  struct worker worker;
-  uint64_t serial;
-  struct binding *next;
-};
+static struct binding nobody = {.handle = (PSMHandle)&nobody};
 
-PSM_THREAD struct thread psm_thread;
-_Atomic uint64_t psm_epoch = 1;
+PSM_THREAD struct thread psm_thread = {.last = &nobody};
 
 static os_mutex opening_mutex = OS_MUTEX_INIT;
 static os_mutex list_mutex = OS_MUTEX_INIT; /* inside the opening lock */
@@ -52,6 +47,22 @@ void psm_segment_register(struct segment *s) {
   os_mutex_unlock(&list_mutex);
 }
 
+/* No handle is the address of a binding. */
+static void binding_end(struct binding *binding) {
+  at_store(&binding->handle, (PSMHandle)(void *)binding);
+}
+
+static void bindings_end(struct segment *s) {
+  for (struct binding *b = s->bindings; b != NULL; b = b->sibling) binding_end(b);
+  s->bindings = NULL;
+}
+
+void psm_bindings_end(struct segment *s) {
+  os_mutex_lock(&list_mutex);
+  bindings_end(s);
+  os_mutex_unlock(&list_mutex);
+}
+
 void psm_segment_unregister(struct segment *s) {
   os_mutex_lock(&list_mutex);
   for (struct segment **at = &segments; *at != NULL; at = &(*at)->next) {
@@ -59,7 +70,7 @@ void psm_segment_unregister(struct segment *s) {
     *at = s->next;
     break;
   }
-  (void)at_add(&psm_epoch, 1);
+  bindings_end(s);
   os_mutex_unlock(&list_mutex);
 }
 
@@ -111,23 +122,45 @@ struct segment *psm_segment_of_file(const struct os_identity *identity) {
 
 /* ---- Threads ---- */
 
+static void binding_unlink(struct segment *s, const struct binding *binding) {
+  struct binding **at = &s->bindings;
+  while (*at != NULL && *at != binding) at = &(*at)->sibling;
+  if (*at != NULL) *at = binding->sibling;
+}
+
 static void binding_drop(struct binding *binding) {
   for (struct segment *s = segments; s != NULL; s = s->next) {
-    if (s->serial != binding->serial || binding->worker.cache == NULL) continue;
-    psm_cache_release(s, binding->worker.id - 1);
+    if (s->serial != binding->serial) continue;
+    binding_unlink(s, binding);
+    if (binding->worker.cache != NULL) psm_cache_release(s, binding->worker.id - 1);
   }
   free(binding);
+}
+
+static bool is_own(const struct binding *binding) {
+  const struct binding *own = psm_thread.bindings;
+  while (own != NULL && own != binding) own = own->next;
+  return own != NULL;
+}
+
+void psm_bindings_end_in_child(struct segment *s) {
+  for (struct binding *b = s->bindings, *next; b != NULL; b = next) {
+    next = b->sibling;
+    binding_end(b);
+    if (!is_own(b)) free(b);
+  }
+  s->bindings = NULL;
 }
 
 static void thread_end(void *unused) {
   (void)unused;
   os_mutex_lock(&list_mutex);
+  psm_thread.last = &nobody;
   while (psm_thread.bindings != NULL) {
     struct binding *binding = psm_thread.bindings;
     psm_thread.bindings = binding->next;
     binding_drop(binding);
   }
-  psm_thread.handle = NULL;
   os_mutex_unlock(&list_mutex);
 }
 
@@ -139,9 +172,10 @@ static bool serial_listed(uint64_t serial) {
   return s != NULL;
 }
 
-/* The thread's binding to a joining; drops those whose joining is over. */
+/* The thread's binding to a joining; frees those whose joining is over. */
 static struct binding *binding_find(uint64_t serial) {
   struct binding *found = NULL;
+  psm_thread.last = &nobody;
   for (struct binding **at = &psm_thread.bindings; *at != NULL;) {
     struct binding *binding = *at;
     if (binding->serial == serial) found = binding;
@@ -155,42 +189,53 @@ static struct binding *binding_find(uint64_t serial) {
   return found;
 }
 
-static void worker_equip(struct worker *worker) {
-  uint32_t cache = psm_cache_claim(worker->segment);
-  if (cache == 0) return;
-  worker->cache = cache_at(worker->segment, cache);
-  worker->id = cache + 1;
-}
-
 /* All caches may be taken now and not later: try again each time. */
 static void binding_equip(struct binding *binding) {
-  if (binding == NULL || binding->worker.cache != NULL) return;
-  worker_equip(&binding->worker);
+  struct worker *worker = &binding->worker;
+  struct segment *s = worker->segment;
+  if (worker->cache != NULL) return;
+  uint32_t cache = psm_cache_claim(s);
+  if (cache == 0) return;
+  worker->cache = cache_at(s, cache);
+  worker->id = cache + 1;
+  worker->ways = binding->ways;
+  psm_ways_begin(s, worker->cache, binding->ways);
+  at_store(&binding->handle, (PSMHandle)(void *)s->base);
 }
 
 static struct binding *binding_new(struct segment *s) {
-  struct binding *binding = malloc(sizeof *binding);
-  if (binding == NULL) return NULL;
-  binding->worker = (struct worker){s, NULL, NO_CACHE_ID, false};
-  binding->serial = s->serial;
-  binding->next = psm_thread.bindings;
-  psm_thread.bindings = binding;
+  enum { LINE = 2 * sizeof(union way) };
+  struct binding *b = malloc(sizeof *b + WAYS * sizeof(union way) + 2 * LINE);
+  if (b == NULL) return NULL;
+  binding_end(b);
+  b->small_max = s->classes->small_max;
+  memcpy(b->class_of_16, s->classes->of_16, sizeof b->class_of_16);
+  b->data = (uintptr_t)s->base + s->data;
+  b->data_size = s->data_size;
+  b->shift = s->shift;
+  b->unit_mask = (UINT32_C(1) << s->shift) - 1;
+  b->worker = (struct worker){s, NULL, NULL, NO_CACHE_ID, false};
+  b->serial = s->serial;
+  b->ways = (union way *)(void *)round_up((uintptr_t)b->room, LINE) + 1;
+  b->next = psm_thread.bindings;
+  psm_thread.bindings = b;
+  b->sibling = s->bindings;
+  s->bindings = b;
   os_run_once(&watch_once, watch_prepare);
   os_thread_watch(&psm_thread);
-  return binding;
+  return b;
 }
 
-static struct worker *bind(struct segment *s, PSMHandle handle) {
-  struct thread *t = &psm_thread;
+static struct worker *bind(struct segment *s) {
   struct binding *binding = binding_find(s->serial);
   if (binding == NULL) binding = binding_new(s);
+  if (binding == NULL) {
+    psm_thread.bare = (struct worker){s, NULL, NULL, NO_CACHE_ID, false};
+    return &psm_thread.bare;
+  }
   binding_equip(binding);
-  t->worker = binding != NULL ? binding->worker : (struct worker){s, NULL, NO_CACHE_ID, false};
-  t->handle = t->worker.cache != NULL ? handle : NULL;
-  t->epoch = at_load(&psm_epoch);
-  t->classes = s->classes;
-  t->size = s->geometry.size;
-  return &t->worker;
+  psm_thread.last = binding;
+  return &binding->worker;
 }
 
 struct worker *psm_worker_find(PSMHandle handle) {
@@ -206,7 +251,7 @@ struct worker *psm_worker_find(PSMHandle handle) {
     (void)psm_fail(PSM_E_MEMBERS, "no seat was free in '%.200s' when this process was forked",
                    s->path);
   else
-    worker = bind(s, handle);
+    worker = bind(s);
   os_mutex_unlock(&list_mutex);
   return worker;
 }

@@ -4,22 +4,35 @@
 
 #include "view.h"
 
-struct binding;
-
-/* The segment that this thread used last. */
-struct thread {
-  PSMHandle handle; /* NULL unless the worker has a cache */
-  uint64_t epoch;
-  const struct psm_classes *classes;
-  uint64_t size; /* bytes of the segment */
+/* A thread's tie to one joining of a segment, with all that its common calls
+ * read. It answers to a handle from when it has a cache until the joining ends;
+ * whoever ends it says so to the bindings of all threads. */
+struct binding {
+  _Atomic(PSMHandle) handle; /* or itself; by the thread, and by who ends the joining */
+  uint64_t small_max;
+  uintptr_t data; /* address of unit 0 */
+  uint64_t data_size;
+  uint32_t shift, unit_mask;
   struct worker worker;
+  uint64_t serial;         /* of the joining */
+  struct binding *next;    /* of the thread */
+  struct binding *sibling; /* of the joining */
+  union way *ways;         /* in `room`: to free and to allocate share a line of the cache */
+  uint8_t class_of_16[PSM_SMALL / 16 + 1]; /* as in psm_classes */
+  union way room[];
+};
+
+struct thread {
+  struct binding *last; /* that it used; never NULL */
   struct binding *bindings;
+  struct worker bare; /* when there is no memory for a binding */
 };
 
 extern PSM_THREAD struct thread psm_thread;
 
-/* Grows whenever a handle may have come to mean something else. */
-extern _Atomic uint64_t psm_epoch;
+PSM_INLINE bool binding_answers(const struct binding *binding, PSMHandle handle) {
+  return likely(at_load(&binding->handle) == handle);
+}
 
 /** The calling thread's worker in a segment it may change.
  *
@@ -27,13 +40,16 @@ extern _Atomic uint64_t psm_epoch;
  */
 struct worker *psm_worker_find(PSMHandle handle);
 
-PSM_INLINE bool thread_ready(const struct thread *t, PSMHandle handle) {
-  return likely(t->handle == handle && t->epoch == at_load(&psm_epoch));
+PSM_INLINE struct worker *psm_worker(PSMHandle handle) {
+  struct binding *last = psm_thread.last;
+  return binding_answers(last, handle) ? &last->worker : psm_worker_find(handle);
 }
 
-PSM_INLINE struct worker *psm_worker(PSMHandle handle) {
-  return thread_ready(&psm_thread, handle) ? &psm_thread.worker : psm_worker_find(handle);
-}
+/** The joining is over: no thread's binding answers any more. */
+void psm_bindings_end(struct segment *s);
+
+/** The same in a child by fork, where the other threads are gone. */
+void psm_bindings_end_in_child(struct segment *s);
 
 /** The open segment of a handle; NULL with the thread's error set. */
 struct segment *psm_segment_find(PSMHandle handle);

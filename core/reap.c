@@ -47,7 +47,14 @@ int psm_reap_dead(struct segment *s) {
   return reaped;
 }
 
+static void ways_disown(const struct worker *worker) {
+  const struct segment *s = worker->segment;
+  for (uint32_t cls = 0; worker->ways != NULL && cls < s->classes->count; cls++)
+    way_of(worker->ways, cls)->free.own = OWNS_NONE;
+}
+
 void psm_make_room(struct segment *s, const struct worker *worker) {
+  ways_disown(worker);
   if (worker->cache != NULL) psm_cache_reclaim(s, worker->id - 1, psm_slab_retire);
   if (worker->id - 1 != SHARED_CACHE) psm_cache_reclaim(s, SHARED_CACHE, psm_slab_retire);
   (void)psm_reap_dead(s);

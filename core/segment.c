@@ -101,6 +101,7 @@ static void view_fill(struct segment *s, const struct geometry *g) {
   s->owners = (_Atomic uint32_t *)(void *)(s->base + g->owners);
   s->deaths = (struct death_shm *)(void *)(s->base + g->deaths);
   s->slabs = s->base + g->slabs;
+  s->groups = s->base + g->groups;
 }
 
 static int map(struct opening *o) {
@@ -158,7 +159,7 @@ static void segment_delete(struct segment *s) {
 
 static int size_refused(const struct opening *o, uint64_t size) {
   if (size == 0) return psm_fail(PSM_E_SIZE, "'%.180s' must be created: give its size", o->path);
-  return psm_fail(PSM_E_SIZE, "%llu bytes are %s for a segment: it takes %d bytes to 64 TiB",
+  return psm_fail(PSM_E_SIZE, "%llu bytes are %s for a segment: it takes %d bytes to 32 TiB",
                   (unsigned long long)size, size < PSM_SIZE_MIN ? "too few" : "too many",
                   PSM_SIZE_MIN);
 }
@@ -432,7 +433,7 @@ static int close_locked(PSMHandle handle) {
     psm_segment_leave(s);
     return PSM_OK;
   }
-  (void)at_add(&psm_epoch, 1);
+  psm_bindings_end(s);
   seat_leave(s);
   s->serial = psm_next_serial();
   at_store_release(&seat->tenure, (at_load(&seat->tenure) & ~3u) | SEAT_LEFT);

@@ -42,7 +42,7 @@ static uint32_t hint_find(const struct segment *s, uint32_t cls, int level, uint
       word = named;
     }
     uint64_t bits = at_load(hint_word(s, level, cls, word)) & mask;
-    if (bits != 0) return word * 64 + bit_first(bits);
+    if (bits != 0) return word * 64 + (uint32_t)bit_first(bits);
     word++;
     mask = ~UINT64_C(0);
   }
@@ -55,7 +55,7 @@ uint32_t psm_hint_next(struct segment *s, uint32_t cls, uint32_t unit) {
   if (named != 0) {
     uint64_t bits = at_load(hint_word(s, 0, cls, word)) & ~UINT64_C(0) << unit % 64;
     if (bits != 0 && word * 64 + bit_first(bits) < s->geometry.units)
-      return word * 64 + bit_first(bits);
+      return word * 64 + (uint32_t)bit_first(bits);
   }
   uint32_t found = hint_find(s, cls, 0, unit);
   if (found >= s->geometry.units && unit > 0) found = hint_find(s, cls, 0, 0);
@@ -71,7 +71,7 @@ static bool slab_offers(const struct segment *s, uint32_t cls, uint32_t unit) {
   const struct psm_class *c = &s->classes->at[cls];
   if (at_load_acquire(&s->table[unit]) != unit_word(UNIT_SLAB, cls)) return false;
   for (uint32_t i = 0; i < c->groups; i++)
-    if (group_offers(&slab_at(s, unit)->groups[i], group_blocks(c, i))) return true;
+    if (group_offers(group_at(s, unit, cls, i), group_blocks(c, i))) return true;
   return false;
 }
 
@@ -98,7 +98,7 @@ bool psm_group_valid(const struct segment *s, uint64_t id, uint32_t cls) {
 bool psm_group_release(struct segment *s, uint32_t cls, uint64_t id) {
   uint32_t unit = group_unit(id);
   uint32_t blocks = group_blocks(&s->classes->at[cls], group_index(id));
-  struct group_shm *group = &slab_at(s, unit)->groups[group_index(id)];
+  struct group_shm *group = group_at(s, unit, cls, group_index(id));
   (void)at_exchange(&group->owner, 0);
   uint32_t count = bit_count(at_load_ordered(&group->free));
   if (count >= offer_threshold(blocks)) psm_hint_set(s, cls, unit);
@@ -108,7 +108,7 @@ bool psm_group_release(struct segment *s, uint32_t cls, uint64_t id) {
 bool psm_slab_idle(const struct segment *s, uint32_t unit, uint32_t cls) {
   const struct psm_class *c = &s->classes->at[cls];
   for (uint32_t i = 0; i < c->groups; i++) {
-    const struct group_shm *group = &slab_at(s, unit)->groups[i];
+    const struct group_shm *group = group_at(s, unit, cls, i);
     if (at_load_ordered(&group->owner) != 0) return false;
     if (at_load_ordered(&group->free) != full_mask(group_blocks(c, i))) return false;
   }
@@ -117,12 +117,12 @@ bool psm_slab_idle(const struct segment *s, uint32_t unit, uint32_t cls) {
 
 bool psm_slab_mark(struct segment *s, uint32_t unit, uint32_t cls) {
   const struct psm_class *c = &s->classes->at[cls];
-  struct slab_shm *slab = slab_at(s, unit);
   bool all = true;
   for (uint32_t i = 0; i < c->groups && all; i++) {
     uint32_t nobody = 0;
-    all = at_cas(&slab->groups[i].owner, &nobody, OWNER_MARK) &&
-          at_load_ordered(&slab->groups[i].free) == full_mask(group_blocks(c, i));
+    struct group_shm *group = group_at(s, unit, cls, i);
+    all = at_cas(&group->owner, &nobody, OWNER_MARK) &&
+          at_load_ordered(&group->free) == full_mask(group_blocks(c, i));
   }
   if (!all) psm_slab_unmark(s, unit, cls);
   return all;
@@ -132,7 +132,7 @@ void psm_slab_unmark(struct segment *s, uint32_t unit, uint32_t cls) {
   const struct psm_class *c = &s->classes->at[cls];
   for (uint32_t i = 0; i < c->groups; i++) {
     uint32_t mark = OWNER_MARK;
-    (void)at_cas(&slab_at(s, unit)->groups[i].owner, &mark, 0);
+    (void)at_cas(&group_at(s, unit, cls, i)->owner, &mark, 0);
   }
   psm_hint_set(s, cls, unit);
 }
@@ -142,7 +142,7 @@ void psm_slab_unmark(struct segment *s, uint32_t unit, uint32_t cls) {
 void psm_slab_prepare(struct segment *s, uint32_t unit, uint32_t cls) {
   const struct psm_class *c = &s->classes->at[cls];
   for (uint32_t i = 0; i < c->groups; i++) {
-    struct group_shm *group = &slab_at(s, unit)->groups[i];
+    struct group_shm *group = group_at(s, unit, cls, i);
     (void)at_exchange(&group->owner, OWNER_MARK);
     at_store_release(&group->free, full_mask(group_blocks(c, i)));
   }
@@ -162,8 +162,10 @@ bool psm_publication_pending(const struct segment *s, uint64_t block) {
   uint32_t word = at_load_acquire(&s->table[unit]);
   if (unit_kind(word) != UNIT_SLAB || unit_value(word) >= s->classes->count) return false;
   uint32_t inside = (uint32_t)((block - s->data) & (unit_size(s) - 1));
-  uint32_t group = block_index(&s->classes->at[unit_value(word)], inside) / PSM_GROUP;
-  uint32_t owner = at_load_acquire(&slab_at(s, unit)->groups[group].owner);
+  uint32_t cls = unit_value(word);
+  uint32_t index = block_index(&s->classes->at[cls], inside) / PSM_GROUP;
+  if (index >= s->classes->at[cls].groups) return false;
+  uint32_t owner = at_load_acquire(&group_at(s, unit, cls, index)->owner);
   if (owner == 0 || owner > s->geometry.caches) return false;
   return at_load_acquire(&cache_at(s, owner - 1)->to_block) == block;
 }
@@ -209,7 +211,7 @@ void psm_cache_reclaim(struct segment *s, uint32_t index,
     uint32_t now;
     if (!group_class(s, id, &now)) continue;
     if (now != cls && slot_group(&cache->slots[now]) == id) continue;
-    struct group_shm *group = &slab_at(s, group_unit(id))->groups[group_index(id)];
+    struct group_shm *group = group_at(s, group_unit(id), now, group_index(id));
     if (at_load_acquire(&group->owner) != index + 1) continue;
     uint64_t mask = now == cls ? full_mask(group_blocks(&s->classes->at[cls], group_index(id))) : 0;
     uint64_t bits = at_load(&slot->bits) & mask;
@@ -220,7 +222,7 @@ void psm_cache_reclaim(struct segment *s, uint32_t index,
 }
 
 uint64_t psm_group_cached(const struct segment *s, uint32_t cls, uint64_t id) {
-  struct group_shm *group = &slab_at(s, group_unit(id))->groups[group_index(id)];
+  const struct group_shm *group = group_at(s, group_unit(id), cls, group_index(id));
   uint32_t owner = at_load_ordered(&group->owner);
   if (owner == 0 || owner > s->geometry.caches) return 0;
   const struct slot_shm *slot = &cache_at(s, owner - 1)->slots[cls];

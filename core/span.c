@@ -114,7 +114,7 @@ static uint32_t next_bin(const struct segment *s, uint32_t bin) {
   for (uint32_t word = bin / 64; word < PSM_BINS_MAX / 64; word++) {
     uint64_t bits = s->spans->bin_map[word];
     if (word == bin / 64) bits &= ~UINT64_C(0) << bin % 64;
-    if (bits != 0) return word * 64 + bit_first(bits);
+    if (bits != 0) return word * 64 + (uint32_t)bit_first(bits);
   }
   return UINT32_MAX;
 }
@@ -289,7 +289,9 @@ int psm_slab_cut(struct segment *s, uint32_t cls, uint32_t *unit) {
   if (result != PSM_OK) return result;
   const struct geometry *g = &s->geometry;
   uint64_t hint = g->hints[0] + ((uint64_t)cls * g->hint_words[0] + *unit / 64) * 8;
+  uint64_t groups = (uint64_t)((char *)group_at(s, *unit, cls, 0) - s->base);
   result = psm_commit(s, hint, 8);
+  if (result == PSM_OK && !groups_near(s, cls)) result = psm_commit(s, groups, g->groups_size);
   if (result != PSM_OK) {
     psm_span_free(s, *unit, 1);
     return result;

@@ -16,6 +16,7 @@ struct segment {
   const struct psm_classes *classes;
   _Atomic uint32_t *table;
   char *slabs;
+  char *groups;
   uint64_t data;      /* offset of unit 0 */
   uint64_t data_size; /* bytes in units */
   uint32_t shift;
@@ -39,6 +40,7 @@ struct segment {
   bool lost;                 /* a child that could not open the file: nothing is mapped */
   _Atomic uint64_t *touched; /* a bit per unit whose pages this process has mapped */
   uint64_t serial;           /* of this joining; no two in a process are equal */
+  struct binding *bindings;  /* of all threads to this joining, and of none to an older one */
   _Atomic int uses;          /* PSMinit less PSMdeinit */
 
   uint32_t inherited; /* executes this child may still make */
@@ -52,12 +54,44 @@ struct segment {
   struct segment *next;
 };
 
+/* What a thread keeps at hand of a class: what it frees by, and after it what it
+ * allocates by. No address that a thread hands out comes from the file. */
+union way {
+  struct {
+    uint64_t reciprocal; /* as in psm_class */
+    uint32_t remainders; /* below it a block begins: the reciprocal again */
+    uint32_t blocks;     /* of a slab */
+    struct slot_shm *slot;
+    uint64_t own; /* the group in the slot: unit * 64 + group, or OWNS_NONE */
+  } free;
+  struct {
+    char *first;                   /* block of the group in the slot */
+    uint32_t size;                 /* bytes of a block */
+    uint32_t nothing;              /* 0: see WAYS */
+    uint64_t mask;                 /* of the blocks that the group has */
+    const struct group_shm *group; /* the one in the slot */
+  } alloc;
+};
+_Static_assert(sizeof(union way) == 32 || sizeof(void *) < 8, "two are a line of the cache");
+
+#define OWNS_NONE UINT64_MAX
+
+/* A free finds its way by the lowest byte of the unit's word. That is odd for a
+ * slab; with an even one it meets the `nothing` of a way to allocate, reads it
+ * as a slab without blocks, and looks closer. */
+enum { WAYS = 256 + 1 };
+
+_Static_assert(unit_word(UNIT_SLAB, 7) == 1 + 2 * 7, "a way to free and one to allocate each");
+
+PSM_INLINE union way *way_of(union way *ways, uint32_t cls) { return ways + 1 + 2 * (size_t)cls; }
+
 /* A thread's cache in one segment, or the one that the span lock guards. */
 struct worker {
   struct segment *segment;
   struct cache_shm *cache;
-  uint32_t id; /* 1 + index of the cache: its mark as an owner */
-  bool locked; /* the span lock is held by the caller */
+  union way *ways; /* for its cache; NULL for the one that all share */
+  uint32_t id;     /* 1 + index of the cache: its mark as an owner */
+  bool locked;     /* the span lock is held by the caller */
 };
 
 #define NO_CACHE_ID UINT32_C(0xfffffffe) /* of a worker without a cache: owns nothing */
@@ -68,6 +102,18 @@ enum { SHARED_CACHE = 0 }; /* index of the one that the span lock guards */
 
 PSM_INLINE struct slab_shm *slab_at(const struct segment *s, uint32_t unit) {
   return (struct slab_shm *)(void *)(s->slabs + (uint64_t)unit * s->slab_size);
+}
+
+PSM_INLINE bool groups_near(const struct segment *s, uint32_t cls) {
+  return s->classes->at[cls].groups <= s->geometry.near_groups;
+}
+
+/** A group of a unit that is, or is to be, a slab of this class. */
+PSM_INLINE struct group_shm *group_at(const struct segment *s, uint32_t unit, uint32_t cls,
+                                      uint32_t index) {
+  if (groups_near(s, cls)) return &slab_at(s, unit)->groups[index];
+  char *groups = s->groups + (uint64_t)unit * s->geometry.groups_size;
+  return &((struct group_shm *)(void *)groups)[index];
 }
 
 PSM_INLINE uint64_t unit_offset(const struct segment *s, uint32_t unit) {

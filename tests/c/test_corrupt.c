@@ -246,18 +246,21 @@ CASE(lists_and_table_at_once) {
   goes_on(&in);
 }
 
-/* What a slot says of its group is out of the file as well. */
-CASE(slot_that_points_outside) {
+/* A thread knows by itself where the group in its slot lies and how long it is. */
+CASE(slot_with_blocks_beyond_its_group) {
   struct inside in = inside_new();
   void **root = PSMgetUser(in.handle);
-  CHECK(PSMalloc(in.handle, 100) != NULL);
-  struct slot_shm *slot = &cache_of(&in, 1)->slots[class_of(&in, 100)];
-  at_store(&slot->first, UINT64_MAX / 2);
-  CHECK_EQ(PSMallocTo(in.handle, 100, root), PSM_E_CORRUPT);
-  CHECK_PTR(*root, NULL);
-  CHECK_EQ(PSMgetError(in.handle), PSM_E_CORRUPT);
-  void *block = PSMalloc(in.handle, 100); /* from another group */
-  CHECK_EQ(PSMusableSize(in.handle, block) >= 100, 1);
+  void *first = PSMalloc(in.handle, 1000); /* four to a unit */
+  struct slot_shm *slot = &cache_of(&in, 1)->slots[class_of(&in, 1000)];
+  at_store(&slot->bits, ~UINT64_C(7));
+  void *last = PSMalloc(in.handle, 1000);
+  CHECK_PTR(last, (char *)first + 3 * PSMusableSize(in.handle, first));
+  at_store(&slot->bits, ~UINT64_C(15));
+  void *other = PSMalloc(in.handle, 1000);
+  CHECK(unit_of(&in, other) != unit_of(&in, first));
+  at_store(&slot->bits, ~UINT64_C(15));
+  CHECK_EQ(PSMallocTo(in.handle, 1000, root), 0);
+  CHECK(PSMusableSize(in.handle, *root) >= 1000);
   goes_on(&in);
 }
 

@@ -10,23 +10,24 @@
 
 struct golden {
   uint64_t size;
-  uint32_t shift, units, classes, caches, bins, slab_size, cache_size;
-  uint64_t table, committed, bin_heads, owners, eager, slabs, cache_area, data;
+  uint32_t shift, units, classes, caches, bins, slab_size, groups_size, cache_size;
+  uint64_t table, committed, bin_heads, owners, eager, slabs, groups, cache_area, data;
   uint32_t deaths_kept;
 };
 
 static const struct golden goldens[] = {
-    {30720, 12, 2, 28, 2, 3, 80, 960, 16768, 16776, 16784, 17248, 17384, 17616, 17792, 20480, 8},
-    {1048576, 12, 245, 28, 4, 48, 80, 960, 16768, 17752, 17792, 18432, 20496, 21392, 41024, 45056,
-     128},
-    {16777216, 14, 996, 44, 64, 64, 320, 1472, 16768, 20752, 20888, 21848, 38488, 44160, 362880,
-     458752, 1024},
-    {268435456, 16, 3997, 60, 1024, 80, 1088, 1984, 16768, 32760, 33280, 34560, 55040, 85312,
-     4434048, 6488064, 1024},
-    {17179869184, 16, 257694, 60, 4096, 128, 1088, 1984, 16768, 1047544, 1080320, 1111552, 1144320,
-     3077312, 283448384, 291635200, 1024},
-    {1099511627776, 16, 16500204, 60, 4096, 176, 1088, 1984, 16768, 66017584, 68114744, 70079608,
-     70112376, 193864064, 18146086016, 18154258432, 1024},
+    {30720, 12, 2, 28, 2, 3, 80, 0, 512, 16768, 16776, 16784, 17248, 17384, 17616, 17776, 17792,
+     20480, 8},
+    {1048576, 12, 245, 28, 4, 48, 80, 0, 512, 16768, 17752, 17792, 18432, 20496, 21392, 40992,
+     41024, 45056, 128},
+    {16777216, 14, 998, 44, 64, 64, 64, 256, 768, 16768, 20760, 20896, 21856, 38496, 44160, 108032,
+     363520, 425984, 1024},
+    {268435456, 16, 4012, 60, 1024, 80, 64, 1024, 1024, 16768, 32816, 33336, 34616, 55096, 85376,
+     342144, 4450432, 5505024, 1024},
+    {17179869184, 16, 257753, 60, 4096, 128, 64, 1024, 1024, 16768, 1047784, 1080560, 1111792,
+     1144560, 3078016, 19574208, 283513280, 287768576, 1024},
+    {1099511627776, 16, 16500263, 60, 4096, 176, 64, 1024, 1024, 16768, 66017824, 68114984,
+     70079848, 70112616, 193864832, 1249881664, 18146150976, 18150391808, 1024},
 };
 
 CASE(geometry_is_golden) {
@@ -34,12 +35,29 @@ CASE(geometry_is_golden) {
     const struct golden *want = &goldens[i];
     struct geometry g;
     CHECK(psm_geometry(&g, want->size, UINT64_C(0x550000000000)));
-    struct golden got = {g.size,      g.shift,      g.units,      g.classes->count, g.caches,
-                         g.bins,      g.slab_size,  g.cache_size, g.table,          g.committed,
-                         g.bin_heads, g.owners,     g.eager,      g.slabs,          g.cache_area,
-                         g.data,      g.deaths_kept};
+    struct golden got = {g.size,      g.shift,      g.units,       g.classes->count, g.caches,
+                         g.bins,      g.slab_size,  g.groups_size, g.cache_size,     g.table,
+                         g.committed, g.bin_heads,  g.owners,      g.eager,          g.slabs,
+                         g.groups,    g.cache_area, g.data,        g.deaths_kept};
     if (memcmp(&got, want, sizeof got) != 0)
       FAIL("the layout of %" PRIu64 " bytes has changed: data at %" PRIu64, want->size, g.data);
+  }
+}
+
+CASE(words_of_units) {
+  for (uint32_t value = 0; value < 3000; value++) {
+    CHECK_EQ(unit_kind(unit_word(UNIT_SLAB, value)), UNIT_SLAB);
+    CHECK_EQ(unit_value(unit_word(UNIT_SLAB, value)), value);
+    for (uint32_t kind = UNIT_TAIL; kind <= UNIT_LARGE; kind += 2) {
+      _Atomic uint32_t word = unit_word(kind, value);
+      CHECK_EQ(unit_kind(word), kind);
+      CHECK_EQ(unit_value(word), value);
+      CHECK_EQ(unit_byte(&word) & 1, 0);
+    }
+  }
+  for (uint32_t cls = 0; cls < PSM_CLASSES; cls++) {
+    _Atomic uint32_t word = unit_word(UNIT_SLAB, cls);
+    CHECK_EQ(unit_byte(&word), word);
   }
 }
 
@@ -65,7 +83,7 @@ CASE(structs_are_golden) {
 }
 
 CASE(header_bytes_are_golden) {
-  static const unsigned char want[] = {'P', 'S', 'M', 'S', 'E', 'G', '\r', '\n', 1,    0, 0,
+  static const unsigned char want[] = {'P', 'S', 'M', 'S', 'E', 'G', '\r', '\n', 2,    0, 0,
                                        0,   8,   1,   0,   1,   0,   0,    0,    0x10, 0, 0,
                                        0,   0,   0,   0,   0,   0,   0,    0x55, 0,    0, 16};
   struct geometry g;
@@ -76,8 +94,8 @@ CASE(header_bytes_are_golden) {
   memcpy(got, &header, sizeof got);
   for (size_t i = 0; i < sizeof want; i++)
     if (got[i] != want[i]) FAIL("byte %zu is 0x%02x, not 0x%02x", i, got[i], want[i]);
-  CHECK_EQ(header.units, 3997);
-  CHECK_EQ(header.data, 6488064);
+  CHECK_EQ(header.units, 4012);
+  CHECK_EQ(header.data, 5505024);
   CHECK(header.checksum != 0);
 }
 
@@ -97,8 +115,12 @@ CASE(block_index_is_exact) {
   for (uint32_t shift = 12; shift <= 16; shift += 2) {
     const struct psm_classes *classes = psm_classes_for(shift);
     for (uint32_t i = 0; i < classes->count; i++)
-      for (uint32_t offset = 0; offset < UINT32_C(1) << shift; offset++)
-        CHECK_EQ(block_index(&classes->at[i], offset), offset / classes->at[i].size);
+      for (uint32_t offset = 0; offset < UINT32_C(1) << shift; offset++) {
+        const struct psm_class *cls = &classes->at[i];
+        uint64_t scaled = block_scaled(offset, cls->reciprocal);
+        CHECK_EQ(block_index(cls, offset), offset / cls->size);
+        CHECK_EQ(block_begins(scaled, cls->reciprocal), offset % cls->size == 0);
+      }
   }
 }
 

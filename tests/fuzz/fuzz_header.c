@@ -221,7 +221,7 @@ static void left_behind(const struct geometry *g) {
   }
   (void)binding_find(0);
   psm_opening_unlock();
-  memset(&psm_thread, 0, sizeof psm_thread);
+  psm_thread = (struct thread){.last = &nobody};
   char *base = (char *)(uintptr_t)g->base;
   if (!os_range_free(base, g->size)) CHECK(munmap(base, g->size) == 0);
 }
@@ -241,6 +241,7 @@ static void open_again_and_leave(const struct program *p) {
 static void use(struct run *r, PSMHandle handle, uint8_t held) {
   struct program p;
   memset(&p, 0, sizeof p);
+  for (unsigned i = 0; i < THREADS; i++) p.threads[i].last = &nobody;
   struct segment *s = psm_segment_find(handle);
   CHECK(s != NULL);
   struct geometry g = s->geometry;

@@ -21,7 +21,10 @@ struct world {
   char *images[KINDS];
   uint64_t restored; /* bytes of each image */
   struct binding *bindings[THREADS];
-  struct worker workers[KINDS][THREADS];
+  struct {
+    struct worker worker;
+    union way ways[WAYS];
+  } threads[KINDS][THREADS]; /* what they knew then */
 };
 
 /* Units of 4 KiB, 16 KiB and 64 KiB. The last has two words of hints on level 1, and counts as
@@ -38,8 +41,7 @@ static struct binding *bindings[THREADS]; /* of all worlds */
 /* ---- Worlds --------------------------------------------------------------- */
 
 static void thread_begin(struct world *w, unsigned thread) {
-  memset(&psm_thread, 0, sizeof psm_thread);
-  psm_thread.bindings = bindings[thread];
+  psm_thread = (struct thread){.last = &nobody, .bindings = bindings[thread]};
   CHECK(psm_worker((PSMHandle)(void *)w->segment->base) != NULL);
   bindings[thread] = psm_thread.bindings;
   w->bindings[thread] = psm_thread.bindings;
@@ -49,7 +51,7 @@ static void thread_begin(struct world *w, unsigned thread) {
 static void other_begin(struct world *w, int seat) {
   struct segment *s = w->segment;
   struct seat_shm *shm = &s->roster[seat];
-  struct worker worker = {s, NULL, NO_CACHE_ID, false};
+  struct worker worker = {s, NULL, NULL, NO_CACHE_ID, false};
   shm->pid = 4000 + (uint32_t)seat;
   shm->start = 77;
   shm->tenure = 9u << 2 | SEAT_JOINED;
@@ -96,7 +98,10 @@ static void image_take(struct world *w, int kind) {
   w->images[kind] = malloc(w->restored);
   CHECK(w->images[kind] != NULL);
   memcpy(w->images[kind], w->segment->base, w->restored);
-  for (unsigned i = 0; i < THREADS; i++) w->workers[kind][i] = w->bindings[i]->worker;
+  for (unsigned i = 0; i < THREADS; i++) {
+    w->threads[kind][i].worker = w->bindings[i]->worker;
+    memcpy(w->threads[kind][i].ways, w->bindings[i]->ways, sizeof w->threads[kind][i].ways);
+  }
 }
 
 static void world_begin(struct world *w, unsigned number, uint64_t size) {
@@ -146,7 +151,12 @@ static struct world *choose_world(uint8_t byte) {
 static void world_reset(struct world *w, int kind) {
   memcpy(w->segment->base, w->images[kind], w->restored);
   memset(w->segment->touched, 0, (w->segment->geometry.units + 63) / 64 * 8);
-  for (unsigned i = 0; i < THREADS; i++) w->bindings[i]->worker = w->workers[kind][i];
+  for (unsigned i = 0; i < THREADS; i++) {
+    struct binding *b = w->bindings[i];
+    b->worker = w->threads[kind][i].worker;
+    memcpy(b->ways, w->threads[kind][i].ways, WAYS * sizeof *b->ways);
+    if (b->worker.cache == NULL) binding_end(b);
+  }
 }
 
 static void world_leave(struct world *w) {
@@ -171,7 +181,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count) {
   p.segment = w->segment;
   p.handle = (PSMHandle)(void *)w->segment->base;
   p.clean = kind != LOCKED;
-  for (unsigned i = 0; i < THREADS; i++) p.threads[i].bindings = bindings[i];
+  for (unsigned i = 0; i < THREADS; i++)
+    p.threads[i] = (struct thread){.last = &nobody, .bindings = bindings[i]};
   psm_thread = p.threads[0];
   fuzz.target = (struct target){w->segment->base, &w->segment->geometry, w->segment->tag,
                                 OTHER_LIVING, w->neighbour};

@@ -42,21 +42,24 @@ static struct {
 
 static uint64_t cache_field(struct input *in, const struct geometry *g, uint32_t cache,
                             unsigned *width) {
-  static const uint8_t fields[] = {0, 8, 16, 24, 28};
   uint8_t which = input_8(in);
   uint64_t at = g->cache_area + (uint64_t)cache * g->cache_size;
   if (which >= 0xe0) return at + (uint64_t)(which % 3) * 8;
-  uint32_t field = which % 5;
-  if (field >= 3) *width = 4;
+  (void)width;
   return at + sizeof(struct cache_shm) +
-         input_below(in, g->classes->count) * sizeof(struct slot_shm) + fields[field];
+         input_below(in, g->classes->count) * sizeof(struct slot_shm) + which % 2 * 8u;
 }
 
 static uint64_t group_field(struct input *in, const struct geometry *g, unsigned *width) {
-  uint64_t at = g->slabs + (uint64_t)input_below(in, g->units) * g->slab_size;
-  uint32_t groups = (uint32_t)((g->slab_size - sizeof(struct slab_shm)) / sizeof(struct group_shm));
+  uint32_t unit = input_below(in, g->units);
   uint8_t which = input_8(in);
-  at += sizeof(struct slab_shm) + (which >> 1) % groups * sizeof(struct group_shm);
+  uint32_t beside = g->groups_size / (uint32_t)sizeof(struct group_shm);
+  uint32_t index = (which >> 1) % (g->near_groups + beside);
+  uint64_t at = g->slabs + (uint64_t)unit * g->slab_size + sizeof(struct slab_shm) +
+                index * sizeof(struct group_shm);
+  if (index >= g->near_groups)
+    at = g->groups + (uint64_t)unit * g->groups_size +
+         (index - g->near_groups) * sizeof(struct group_shm);
   if ((which & 1) == 0) return at;
   *width = 4;
   return at + offsetof(struct group_shm, owner);

@@ -355,7 +355,7 @@ inline cut() {
   fi
 }
 
-/* is_cached with psm_group_cached: a block that is in use is in no slot. */
+/* psm_block_cached: a block that is in use is in no slot. */
 inline look_for_bit() {
   v = owner[g];
   if
