@@ -192,7 +192,8 @@ static void do_free_any(struct program *p) {
 }
 
 static void do_lock(struct program *p) {
-  uint32_t *lock = (uint32_t *)take_place(p) + (input_8(p->in) & 1);
+  uintptr_t place = (uintptr_t)take_place(p);
+  uint32_t *lock = (uint32_t *)(place + 4 * (input_8(p->in) & 1u));
   bool mine = block_inside(p, lock, 4) && ((uintptr_t)lock & 3) == 0 &&
               (*lock & LOCK_TAG) == p->segment->tag;
   if (!mine) {
