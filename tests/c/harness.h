@@ -5,7 +5,7 @@
  *
  * Exit status: 0 passed, 1 failed, 77 skipped. A supervisor forks for each case, ends it after
  * PSM_TEST_TIMEOUT seconds (60), kills what the case has left running and removes its files.
- * PSM_TEST_SEED repeats a random run. Everything here begins with h_ or is a macro.
+ * PSM_TEST_SEED repeats a random run. Everything here begins with h_ or is a macro. It is C and C++.
  */
 #ifndef PSM_TEST_HARNESS_H
 #define PSM_TEST_HARNESS_H
@@ -185,23 +185,23 @@ static inline char *h_text(const char *format, ...) __attribute__((format(printf
 static inline char *h_text(const char *format, ...) {
   struct kept {
     struct kept *next;
-    char text[];
   };
   static struct kept *list;
   va_list args, again;
   va_start(args, format);
   va_copy(again, args);
   int length = vsnprintf(NULL, 0, format, args);
-  struct kept *kept = length < 0 ? NULL : malloc(sizeof *kept + (size_t)length + 1);
+  struct kept *kept = length < 0 ? NULL : (struct kept *)malloc(sizeof *kept + (size_t)length + 1);
   if (!kept) abort();
-  vsnprintf(kept->text, (size_t)length + 1, format, again);
+  char *text = (char *)(kept + 1);
+  vsnprintf(text, (size_t)length + 1, format, again);
   va_end(again);
   va_end(args);
   kept->next = __atomic_load_n(&list, __ATOMIC_RELAXED);
   while (!__atomic_compare_exchange_n(&list, &kept->next, kept, true, __ATOMIC_RELEASE,
                                       __ATOMIC_RELAXED))
     continue;
-  return kept->text;
+  return text;
 }
 /* "shm:..." and its path; `which` tells several of one case apart. */
 static inline char *h_shm_name(const char *which) { return h_text("shm:%s%s", h_prefix, which); }
@@ -225,7 +225,7 @@ static inline void *h_read_file(const char *path, size_t *size) {
   int fd = open(path, O_RDONLY | O_CLOEXEC);
   struct stat st;
   CHECK(fd >= 0 && fstat(fd, &st) == 0);
-  char *bytes = malloc((size_t)st.st_size + 1);
+  char *bytes = (char *)malloc((size_t)st.st_size + 1);
   CHECK(bytes != NULL);
   size_t got = 0;
   ssize_t n;
@@ -399,12 +399,12 @@ static inline void h_sound(PSMHandle handle) {
 }
 
 static inline void h_fill(void *block, size_t size, uint64_t seed) {
-  unsigned char *p = block;
+  unsigned char *p = (unsigned char *)block;
   for (; size >= 8; size -= 8, p += 8, seed += 0x9e3779b97f4a7c15u) memcpy(p, &seed, 8);
   memcpy(p, &seed, size);
 }
 static inline bool h_intact(const void *block, size_t size, uint64_t seed) {
-  const unsigned char *p = block;
+  const unsigned char *p = (const unsigned char *)block;
   for (; size >= 8; size -= 8, p += 8, seed += 0x9e3779b97f4a7c15u)
     if (memcmp(p, &seed, 8) != 0) return false;
   return memcmp(p, &seed, size) == 0;
