@@ -91,6 +91,7 @@ void change(const psm::segment &segment) {
     if (i % 2) CHECK_EQ(both.numbers.erase(i * 7919), 1);
   }
   for (int i = count; i < 3 * count; i++) both.numbers[i * 7919] = i; /* it is made anew */
+  both.words[String("into a free slot", segment)].assign(3, 42);
   for (auto *table : {&both.empty, &both.emptied}) {
     CHECK(table->empty());
     psm::settle(*table);
@@ -118,7 +119,9 @@ void story(const char *role) {
   fill<Both>(segment);
   CHECK_EQ(h_wait(h_spawn(role, name, "change", nullptr)), 0);
   CHECK_EQ(h_wait(h_spawn(role, name, "look", nullptr)), 0);
-  psm::roots(segment).get<Both>("tables").numbers[1] = 2;
+  Both &both = psm::roots(segment).get<Both>("tables");
+  CHECK_EQ(both.words.at(String("into a free slot", segment))[2], 42);
+  both.numbers[1] = 2;
   CHECK(psm::roots(segment).remove<Both>("tables"));
   CHECK(psm::roots(segment).remove<std::uintptr_t>("program"));
   CHECK_EQ(h_stat(segment).blocks, 1);

@@ -1,0 +1,118 @@
+/* One process writes a record and a text, another in any language reads and
+ * frees them.
+ *
+ *   hello write NAME   make both, say so, and stay until the input ends
+ *   hello read NAME    check every field, follow the pointer, free both
+ */
+#include <inttypes.h>
+#include <psm.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MAGIC UINT64_C(0x50534d2d48454c4f) /* PSM-HELO */
+
+enum { SEGMENT_BYTES = 4 << 20 };
+
+/* 64 bytes. An address takes 8 of them, whatever the size of a pointer. */
+struct hello {
+  uint64_t magic;
+  _Alignas(8) char *text;
+  uint64_t length;
+  _Alignas(8) struct hello *self;
+  int64_t number;
+  double real;
+  uint64_t zero[2];
+};
+_Static_assert(sizeof(struct hello) == 64, "the record is the same in every language");
+
+static void die(const char *what, const char *why) {
+  fprintf(stderr, "hello: %s: %s\n", what, why);
+  exit(1);
+}
+
+static PSMHandle join(const char *name, uint64_t size, uint32_t flags) {
+  PSMHandle segment;
+  int result = PSMopen(name, &(PSMOptions){.size = size, .flags = flags}, &segment);
+  if (result != PSM_OK) die(name, PSMerrorString(result));
+  return segment;
+}
+
+static void *allocate(PSMHandle segment, size_t size) {
+  void *block = PSMcalloc(segment, 1, size);
+  if (block == NULL) die("cannot allocate", PSMerrorString(PSMlastError()));
+  return block;
+}
+
+static void write_hello(const char *name) {
+  static const char text[] = "hello from c";
+  PSMHandle segment = join(name, SEGMENT_BYTES, 0);
+  struct hello *hello = allocate(segment, sizeof *hello);
+  hello->magic = MAGIC;
+  hello->length = strlen(text);
+  hello->text = allocate(segment, hello->length);
+  memcpy(hello->text, text, hello->length);
+  hello->self = hello;
+  hello->number = -42;
+  hello->real = 2.5;
+  struct hello **user = PSMgetUser(segment);
+  __atomic_store_n(user, hello, __ATOMIC_RELEASE); /* last: now others find it */
+  printf("wrote %" PRIuPTR "\n", (uintptr_t)hello);
+  fflush(stdout);
+  while (getchar() != EOF) continue;
+  PSMdeinit(segment);
+}
+
+static void check(const char *what, int holds) {
+  if (!holds) die("wrong", what);
+}
+
+static void check_fields(PSMHandle segment, const struct hello *hello) {
+  check("no record", hello != NULL && PSMusableSize(segment, hello) >= sizeof *hello);
+  check("magic", hello->magic == MAGIC);
+  check("self", hello->self == hello);
+  check("number", hello->number == -42);
+  check("real", hello->real == 2.5);
+  check("zero", hello->zero[0] == 0 && hello->zero[1] == 0);
+  check("text", PSMusableSize(segment, hello->text) >= hello->length);
+  check("offset of the record", PSMaddress(segment, PSMoffset(segment, hello)) == hello);
+  check("offset of the text", PSMaddress(segment, PSMoffset(segment, hello->text)) == hello->text);
+}
+
+static void free_block(PSMHandle segment, void *block) {
+  PSMclearError();
+  PSMfree(segment, block);
+  if (PSMlastError() != PSM_OK) die("cannot free", PSMerrorString(PSMlastError()));
+}
+
+static void read_hello(const char *name) {
+  PSMHandle segment = join(name, 0, PSM_OPEN_JOIN);
+  struct hello **user = PSMgetUser(segment);
+  struct hello *hello = __atomic_load_n(user, __ATOMIC_ACQUIRE);
+  check_fields(segment, hello);
+  int length = (int)hello->length;
+  char *text = malloc(hello->length + 1);
+  check("no memory", text != NULL);
+  memcpy(text, hello->text, hello->length);
+
+  free_block(segment, hello->text);
+  free_block(segment, hello);
+  *user = NULL;
+  PSMStat stat;
+  check("PSMcheck", PSMcheck(segment) == PSM_OK);
+  check("PSMstat", PSMstat(segment, &stat) == PSM_OK);
+  check("a block is left", stat.blocks == 0);
+  printf("read %" PRIuPTR " %.*s\n", (uintptr_t)hello, length, text);
+  free(text);
+  PSMdeinit(segment);
+}
+
+int main(int argc, char **argv) {
+  if (argc == 3 && strcmp(argv[1], "write") == 0)
+    write_hello(argv[2]);
+  else if (argc == 3 && strcmp(argv[1], "read") == 0)
+    read_hello(argv[2]);
+  else
+    die("usage", "hello write|read NAME");
+  return 0;
+}
