@@ -9,8 +9,8 @@ build_release = mkdir -p build/logs; \
   { cmake --preset release && cmake --build --preset release --target $(1); } > build/logs/build.log \
   || { cat build/logs/build.log; exit 1; }
 
-.PHONY: help setup build demo test test-c test-asan test-tsan test-python test-tools \
-        kill soak model fuzz bench format format-check coverage clean
+.PHONY: help setup build demo test test-c test-cpp test-asan test-tsan test-python test-tools \
+        kill soak model fuzz bench bench-cpp format format-check coverage clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | awk -F '\t' '{ printf "  make %-14s%s\n", $$1, $$2 }'
@@ -38,6 +38,9 @@ test:  ## everything
 
 test-c:  ## the C tests, with assertions and as released
 	@tools/setup.sh build && python3 tools/test.py c-dev c-release
+
+test-cpp:  ## the C++ tests, with assertions, as released, and under sanitizers
+	@tools/setup.sh test && python3 tools/test.py cpp cpp-release cpp-asan
 
 test-asan:  ## the C tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@tools/setup.sh build && python3 tools/test.py c-asan
@@ -74,6 +77,14 @@ bench:  ## compare with other allocators
 	@cmake --preset bench > build/logs/configure.log || { cat build/logs/configure.log; exit 1; }
 	@cmake --build --preset bench > build/logs/bench-build.log || { cat build/logs/bench-build.log; exit 1; }
 	@bench/run build/bench
+
+bench-cpp:  ## C++ containers beside those of Boost.Interprocess (ROUNDS=9)
+	@tools/setup.sh bench
+	@mkdir -p build/logs
+	@{ cmake --preset bench && cmake --build --preset bench --target bench_containers; } \
+	  > build/logs/bench-cpp-build.log || { cat build/logs/bench-cpp-build.log; exit 1; }
+	@build/bench/bench/bench_containers > build/bench/containers.md; status=$$?; \
+	  cat build/bench/containers.md; exit $$status
 
 format:  ## format the C sources
 	@tools/setup.sh format && tools/format.sh

@@ -1,6 +1,6 @@
 #!/bin/sh
-# The public header compiles alone as C11 and as C++17, and its fenced part is
-# what CFFI and SWIG can read. Compilers and SWIG are used if they are there.
+# The public headers compile alone, psm.h as C11 and as C++17, and its fenced part
+# is what CFFI and SWIG can read. Compilers and SWIG are used if they are there.
 # usage: check-header.sh [PYTHON]   (an interpreter that has cffi)
 set -eu
 tools=$(cd "$(dirname "$0")" && pwd)
@@ -23,6 +23,10 @@ for pair in gcc:g++ clang:clang++; do
   fi
   if command -v "$cxx" >/dev/null; then
     "$cxx" -std=c++17 $strict -I"$include" "$work/alone.cpp"
+    for header in psm.hpp $(cd "$include" && echo psm/*.hpp); do
+      printf '#include "%s"\n#include "%s"\n' "$header" "$header" >"$work/alone.cpp"
+      "$cxx" -std=c++17 $strict -I"$include" "$work/alone.cpp"
+    done
     echo "$cxx: C++17 ok"
   fi
 done

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Run the examples of README.md, or of the files named.
 
-A block of c, python or sh that follows the comment <!-- run --> is run in a
-folder of its own (sh: at the top of the tree). C is linked with the static
-library; without a main() it becomes the body of one.
+A block of c, cpp, python or sh that follows the comment <!-- run --> is run in a
+folder of its own (sh: at the top of the tree). C and C++ are linked with the
+static library; without a main() they become the body of one.
 
 usage: readme-snippets.py [--python PYTHON] [--library LIBRARY] [FILE...]
 """
@@ -18,6 +18,8 @@ import tempfile
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SNIPPET = re.compile(r"<!-- run -->[ \t]*\n\s*```(\w+)[^\n]*\n(.*?)^```", re.M | re.S)
 SECONDS = 120
+COMPILERS = {"c": [os.environ.get("CC", "cc"), "-std=c11"],
+             "cpp": [os.environ.get("CXX", "c++"), "-std=c++17"]}
 
 
 def whole_program(code):
@@ -30,10 +32,10 @@ def whole_program(code):
 
 
 def run(language, code, folder, options):
-    if language == "c":
-        source, program = folder / "snippet.c", folder / "snippet"
+    if language in COMPILERS:
+        source, program = folder / f"snippet.{language}", folder / "snippet"
         source.write_text(whole_program(code))
-        subprocess.run([os.environ.get("CC", "cc"), "-std=c11", "-Wall", "-Wextra", "-Werror",
+        subprocess.run([*COMPILERS[language], "-Wall", "-Wextra", "-Werror",
                         f"-I{ROOT / 'include'}", source, options.library.resolve(), "-pthread",
                         "-o", program], check=True, timeout=SECONDS)
         command, where = [program], folder
@@ -62,7 +64,7 @@ def main():
             language, code = match.groups()
             place = f"{path.name}:{text.count(chr(10), 0, match.start()) + 1} {language}"
             count += 1
-            if language not in ("c", "python", "sh"):
+            if language not in (*COMPILERS, "python", "sh"):
                 print(f"{place}: cannot run this language")
                 failed += 1
                 continue

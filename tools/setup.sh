@@ -29,6 +29,20 @@ clang_fuzzes() {
   [ -e "$runtime" ]
 }
 
+# Debian 12 has a Boost with flat maps beside its usual one; only one can be
+# installed, so one that is there stays, and what it lacks is skipped.
+boost_package() {
+  if grep -q '^VERSION_ID="12"' /etc/os-release 2>/dev/null; then
+    echo libboost1.81-dev
+  else
+    echo libboost-dev
+  fi
+}
+
+clang_has_libcxx() {
+  echo '#include <string>' | clang++ -stdlib=libc++ -x c++ -fsyntax-only - 2>/dev/null
+}
+
 # The first Python that can make an environment and build extensions for it.
 suits() {
   has "$1" && "$1" -c 'import ensurepip, os, sysconfig, venv
@@ -127,6 +141,10 @@ if in_groups test; then
   need binutils has nm
   need pkg-config has pkg-config
   need util-linux has setarch
+  need "$(boost_package)" header boost/version.hpp
+  need libabsl-dev header absl/container/flat_hash_map.h
+  need libc++-dev clang_has_libcxx
+  need libc++abi-dev clang_has_libcxx
 fi
 if in_groups format; then
   need clang-format has clang-format
@@ -136,7 +154,7 @@ if in_groups bench; then
   need libmimalloc-dev false
   need libjemalloc-dev header jemalloc/jemalloc.h
   need libgoogle-perftools-dev header gperftools/tcmalloc.h
-  need libboost-dev header boost/interprocess/managed_shared_memory.hpp
+  need "$(boost_package)" header boost/interprocess/managed_shared_memory.hpp
 fi
 if in_groups model; then
   need gcc has gcc

@@ -39,6 +39,11 @@ echo "pkg-config: shared"
 # shellcheck disable=SC2046
 $cc -std=c11 source/consumer.c -o shared $(pkg-config --cflags --libs psm) -Wl,-rpath,"$libdir"
 runs "$work/shared"
+echo "pkg-config: shared, C++"
+# shellcheck disable=SC2046
+${CXX:-c++} -std=c++17 source/consumer.cpp -o shared_cxx $(pkg-config --cflags --libs psm) \
+  -Wl,-rpath,"$libdir"
+runs "$work/shared_cxx"
 echo "pkg-config: static"
 # shellcheck disable=SC2046
 $cc -std=c11 source/consumer.c -o static \

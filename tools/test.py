@@ -68,13 +68,16 @@ class Suite:
                 self.passed += 1
 
 
-def ctest(preset):
+def ctest(preset, *selection, target="all"):
+    """A build and its tests, or those that the arguments for ctest select."""
     def run(suite):
-        for step in (["--preset", preset], ["--build", "--preset", preset, "--", "-k", "0"]):
+        for step in (["--preset", preset],
+                     ["--build", "--preset", preset, "--target", target, "--", "-k", "0"]):
             if suite.run("cmake", *step):
                 suite.fail("does not build")
         results = LOGS / f"{suite.name}.xml"
-        status = suite.run("ctest", "--preset", preset, "-j", JOBS, "--output-junit", results)
+        status = suite.run("ctest", "--preset", preset, "-j", JOBS, "--output-junit", results,
+                           *selection)
         before = suite.failed
         # A test that was not run was skipped only if it said so.
         suite.take_junit(results, lambda skip: skip is not None
@@ -111,7 +114,7 @@ def tools(suite):
         ("header", "tools/check-header.sh", PYTHON),
         ("install", "tools/test-install.sh", "build/release"),
         ("readme", "tools/readme-snippets.py", "--python", PYTHON, "README.md",
-         "docs/robustness.md"),
+         "docs/robustness.md", "docs/cpp.md"),
         ("format", "tools/format.sh", "--check"),
     ]:
         status = suite.run(*command)
@@ -147,9 +150,12 @@ def program(*command, build=None):
 
 
 SUITES = {
-    "c-dev": ctest("dev"),
-    "c-release": ctest("release"),
-    "c-asan": ctest("asan"),
+    "c-dev": ctest("dev", "-LE", "cpp"),
+    "c-release": ctest("release", "-LE", "cpp"),
+    "c-asan": ctest("asan", "-LE", "cpp"),
+    "cpp": ctest("dev", "-L", "cpp", target="tests/cpp/all"),
+    "cpp-release": ctest("release", "-L", "cpp", target="tests/cpp/all"),
+    "cpp-asan": ctest("asan", "-L", "cpp", target="tests/cpp/all"),
     "c-tsan": ctest("tsan"),
     "python": pytest,
     "tools": tools,
