@@ -171,6 +171,8 @@ using unique_ptr = std::unique_ptr<T, deleter>;
 _LIBCPP_BEGIN_NAMESPACE_STD
 template <class T>
 struct __asan_annotate_container_with_allocator<psm::allocator<T>> : false_type {};
+template <class T>
+struct __asan_annotate_container_with_allocator<psm::scoped_allocator<T>> : false_type {};
 _LIBCPP_END_NAMESPACE_STD
 #endif
 

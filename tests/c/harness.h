@@ -77,11 +77,18 @@ static char h_prefix[80]; /* of every segment name of this case, without a direc
 static char h_directory[128];
 static uint64_t h_seed;
 
+#ifdef PSM_TEST_COVERAGE
+#ifdef __cplusplus
+extern "C" void __gcov_dump(void);
+#else
+void __gcov_dump(void);
+#endif
+#endif
+
 /* End this process at once: nothing of the library runs, as when a program forgets to leave. */
 __attribute__((noreturn)) static inline void h_quit(int status) {
   fflush(NULL);
 #ifdef PSM_TEST_COVERAGE
-  extern void __gcov_dump(void);
   __gcov_dump();
 #endif
   _exit(status);
