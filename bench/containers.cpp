@@ -4,8 +4,8 @@
  * Prints Markdown: nanoseconds per element, the median of ROUNDS rounds (default
  * 9, and five times as many for few elements), and the median of the ratios within
  * each round. Both sides run in one
- * process, in turn, on the same keys with the same hash; a round that is not
- * counted comes first. Ends with 1 if a side gave another sum than the other.
+ * process, in turn, on the same keys with the same hash; a round that is not counted
+ * comes first. Ends with 1 if a side gave another sum than the other.
  */
 #include <unistd.h>
 
@@ -283,7 +283,10 @@ void measure_case(const Case &test, Psm &psm, Boost &boost, int rounds,
                   std::vector<Ratio> &targets) {
   std::vector<Figures> ours, theirs;
   for (int round = -1; round < rounds; round++) {
-    const Figures left = test.psm(psm), right = test.boost(boost);
+    Figures left{}, right{};
+    if (round % 2 != 0) left = test.psm(psm); /* each goes first in every other round */
+    right = test.boost(boost);
+    if (round % 2 == 0) left = test.psm(psm);
     if (left.sum != right.sum) throw std::runtime_error(std::string(test.title) + ": other sums");
     if (round < 0) continue;
     ours.push_back(left);

@@ -271,13 +271,13 @@ CASE(roots_are_whole_at_every_instruction) {
   const auto action = [&] {
     psm::roots(segment).get<Whole>("made", filled(7));
     psm::roots(segment).remove<Whole>("made");
-    psm::roots(segment).get<String>("text", 100, 'x');
+    psm::roots(segment).get<String>("text", 100u, 'x');
   };
   std::uint64_t blocks = h_stat(segment).blocks;
   const auto check = [&] {
     CHECK((roots.find<Map<int, int>>("kept")) == &kept && kept.at(1) == 2);
     CHECK(roots.get<Whole>("made", filled(7)) == filled(7));
-    CHECK_EQ(roots.get<String>("text", 100, 'x').size(), 100);
+    CHECK_EQ(roots.get<String>("text", 100u, 'x').size(), 100);
     CHECK(roots.remove<Whole>("made") && roots.remove<String>("text"));
     CHECK(roots.find<Whole>("made") == nullptr);
     h_sound(segment);

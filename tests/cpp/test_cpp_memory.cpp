@@ -302,9 +302,10 @@ CASE(the_hash_tells_apart_and_knows_no_process) {
   CHECK(hash(0.0) == hash(-0.0) && hash(1) == hash(1L) && hash(1) != hash(2));
   CHECK_EQ(hash(1), 0x5692161d100b05e5); /* as any member computes it */
   std::vector<int> low(128), high(128);
-  for (int i = 0; i < 128 * 64; i++) {
+  for (std::size_t i = 0; i < 128 * 64; i++) {
     low[hash(i) % 128]++;
     high[hash(i) >> 57]++;
   }
-  for (int i = 0; i < 128; i++) CHECK(low[i] > 20 && low[i] < 130 && high[i] > 20 && high[i] < 130);
+  for (std::size_t i = 0; i < 128; i++) /* 64 of each, more or less */
+    CHECK(low[i] > 20 && low[i] < 130 && high[i] > 20 && high[i] < 130);
 }
