@@ -99,7 +99,7 @@ struct Boost {
   using HashMap = boost::unordered_map<Key, std::uint64_t, Hash, std::equal_to<Key>,
                                        Allocator<std::pair<const Key, std::uint64_t>>>;
   template <class Key>
-  using FlatMap = HashMap<Key>; /* its flat map of 1.81 takes plain pointers only */
+  using FlatMap = HashMap<Key>; /* the flat map of 1.81 keeps plain pointers */
 
   std::string name = unique_name() + "-boost";
   bip::managed_shared_memory segment{bip::create_only, name.c_str(), segment_bytes};

@@ -4,6 +4,7 @@
 #include <array>
 #include <list>
 #include <map>
+#include <mutex>
 #include <optional>
 #include <psm.hpp>
 #include <string>
@@ -75,6 +76,50 @@ CASE(a_segment_is_left_with_its_object) {
     static_assert(std::is_nothrow_move_assignable_v<psm::segment>);
   }
   CHECK(!h_exists(h_shm_path("raii")));
+}
+
+CASE(a_forked_child_leaves_for_itself) {
+  const char *name = h_shm_name("fork");
+  psm::segment segment(name, 1 * MIB);
+  std::vector<int, psm::allocator<int>> &numbers =
+      *psm::make<std::vector<int, psm::allocator<int>>>(segment);
+  const pid_t child = h_fork();
+  if (child == 0) {
+    numbers.assign(1000, 7);
+    segment = psm::segment();
+    h_quit(PSMsegmentOf(&numbers) == nullptr ? 0 : 1);
+  }
+  CHECK_EQ(h_wait(child), 0);
+  CHECK(numbers.size() == 1000 && numbers[999] == 7);
+  psm::destroy(&numbers);
+  check_blocks(segment, 0);
+}
+
+namespace {
+struct Counted {
+  psm::mutex mutex;
+  long count = 0;
+};
+void *count_up(void *argument) {
+  Counted &counted = *static_cast<Counted *>(argument);
+  for (int i = 0; i < 20000; i++) {
+    const std::lock_guard<psm::mutex> held(counted.mutex);
+    counted.count++;
+  }
+  return nullptr;
+}
+}  // namespace
+
+CASE(a_mutex_excludes_threads_and_processes) {
+  const psm::segment segment(h_shm_name("mutex"), 1 * MIB);
+  Counted &counted = *psm::make<Counted>(segment);
+  const pid_t child = h_fork();
+  pthread_t threads[3];
+  for (pthread_t &thread : threads) thread = h_thread(count_up, &counted);
+  for (const pthread_t thread : threads) h_join(thread);
+  if (child == 0) h_quit(0);
+  CHECK_EQ(h_wait(child), 0);
+  CHECK_EQ(counted.count, 6 * 20000);
 }
 
 CASE(errors_carry_code_and_sentence) {

@@ -1,8 +1,9 @@
 /* Members that different compilers, standards and libraries have built share
  * every container, or are told why they cannot.
  *
- * PSM_TEST_PEERS is "NAME=PROGRAM|..." of builds that agree, PSM_TEST_STRANGERS
- * of builds that have another layout: see CMakeLists.txt.
+ * PSM_TEST_PEERS is "NAME=PROGRAM|..." of builds that agree, so is
+ * PSM_TEST_LIBCXX_PEERS with the other library, and PSM_TEST_STRANGERS of builds
+ * that have another layout than the first: see CMakeLists.txt.
  */
 #include <psm.hpp>
 #include <string>
@@ -42,8 +43,7 @@ void stand_by(const std::string &what, int result, int expected) {
 
 }  // namespace
 
-CASE(each_reads_what_any_other_wrote) {
-  const Builds builds = builds_of(PSM_TEST_PEERS);
+static void run_each_pair(const Builds &builds) {
   CHECK(builds.size() >= 2);
   const char *name = h_shm_name("pair");
   const psm::segment segment(name, 32 * MIB);
@@ -63,6 +63,16 @@ CASE(each_reads_what_any_other_wrote) {
     }
   }
 }
+
+CASE(each_reads_what_any_other_wrote) { run_each_pair(builds_of(PSM_TEST_PEERS)); }
+
+#ifdef PSM_TEST_LIBCXX_PEERS
+CASE(each_of_libcxx_reads_what_any_other_wrote) {
+  const Builds builds = builds_of(PSM_TEST_LIBCXX_PEERS);
+  if (builds.empty()) SKIP("clang++ or libc++ (libc++-dev, libc++abi-dev) is missing");
+  run_each_pair(builds);
+}
+#endif
 
 CASE(another_layout_is_refused) {
   const Builds strangers = builds_of(PSM_TEST_STRANGERS);
