@@ -28,7 +28,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "harness.h"
+#include "harness/timer.h"
 
 #if BOOST_VERSION >= 108100
 #include <boost/unordered/unordered_flat_map.hpp>

@@ -1,5 +1,5 @@
 /* tcmalloc of gperftools, called by its own names. */
-#include "private.h"
+#include "peers/private.h"
 
 #include <gperftools/tcmalloc.h>
 
@@ -9,6 +9,7 @@ static inline void peer_free(void *block) { tc_free(block); }
 
 static const char *peer_version(void) { return tc_version(NULL, NULL, NULL); }
 
-static const Peer peer = {"tcmalloc", peer_version, 0, private_open, private_close};
+static const Peer peer = {"tcmalloc",   peer_version,  SHARES_NOTHING,
+                          private_open, private_close, NULL};
 
-#include "workloads.h"
+#include "workloads/main.h"

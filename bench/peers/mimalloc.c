@@ -1,5 +1,5 @@
 /* mimalloc, called by its own names. */
-#include "private.h"
+#include "peers/private.h"
 
 #include <mimalloc.h>
 #include <stdio.h>
@@ -15,6 +15,7 @@ static const char *peer_version(void) {
   return text;
 }
 
-static const Peer peer = {"mimalloc", peer_version, 0, private_open, private_close};
+static const Peer peer = {"mimalloc",   peer_version,  SHARES_NOTHING,
+                          private_open, private_close, NULL};
 
-#include "workloads.h"
+#include "workloads/main.h"

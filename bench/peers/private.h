@@ -3,7 +3,7 @@
 #ifndef BENCH_PRIVATE_H
 #define BENCH_PRIVATE_H
 
-#include "harness.h"
+#include "harness/crew.h"
 
 static inline uint64_t peer_give(void *block) { return (uint64_t)(uintptr_t)block; }
 

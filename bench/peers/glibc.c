@@ -1,5 +1,5 @@
 /* The C library's malloc. */
-#include "private.h"
+#include "peers/private.h"
 
 #include <gnu/libc-version.h>
 #include <stdlib.h>
@@ -10,6 +10,6 @@ static inline void peer_free(void *block) { free(block); }
 
 static const char *peer_version(void) { return gnu_get_libc_version(); }
 
-static const Peer peer = {"glibc", peer_version, 0, private_open, private_close};
+static const Peer peer = {"glibc", peer_version, SHARES_NOTHING, private_open, private_close, NULL};
 
-#include "workloads.h"
+#include "workloads/main.h"

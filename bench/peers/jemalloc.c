@@ -1,6 +1,6 @@
 /* jemalloc under the plain names, as Debian builds it: linking it makes it the
  * program's malloc. The version is refused if it is not. */
-#include "private.h"
+#include "peers/private.h"
 
 #include <jemalloc/jemalloc.h>
 #include <stdlib.h>
@@ -27,6 +27,7 @@ static const char *peer_version(void) {
   return version;
 }
 
-static const Peer peer = {"jemalloc", peer_version, 0, private_open, private_close};
+static const Peer peer = {"jemalloc",   peer_version,  SHARES_NOTHING,
+                          private_open, private_close, NULL};
 
-#include "workloads.h"
+#include "workloads/main.h"

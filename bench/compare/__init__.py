@@ -1,0 +1,1 @@
+"""Measure PSM beside its peers: what runs, how, and what is made of it."""

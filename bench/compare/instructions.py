@@ -1,0 +1,91 @@
+"""Count the instructions of operations with callgrind, and hold them against instructions.txt.
+
+A count is the difference between a long and a short run, by the difference of their operations:
+start and end cancel out. Unlike times, counts are the same on a busy machine.
+"""
+
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+TABLE = Path(__file__).resolve().parent.parent / "instructions.txt"
+HIT = ("pair", 10240, 112640)  # workload, operations of the short and of the long run
+WORKLOADS = {
+    "pair": HIT,
+    "batches": ("batch", 10000, 210000),
+    "replacement of 10,000 live": ("replace", 40960, 245760),
+}
+TIMEOUT_S = 300
+
+
+class Uncounted(Exception):
+    """There is no valgrind, or it failed; the text says which."""
+
+
+def limits():
+    """{function: instructions} of the table."""
+    lines = TABLE.read_text(encoding="utf-8").splitlines()
+    pairs = [line.split() for line in lines if line.strip() and not line.startswith("#")]
+    return {name: int(count) for name, count in pairs}
+
+
+def collected(program, workload, operations, function):
+    """Instructions of one run, in one function if it is named."""
+    with tempfile.TemporaryDirectory() as scratch:
+        command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={scratch}/out"]
+        if function:
+            command.append(f"--toggle-collect={function}")
+        command += [str(program), workload, f"ops={operations}", "ms=0", "live=10000", "max=1024"]
+        done = subprocess.run(
+            [*command, f"heap={256 << 20}"],
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+            check=False,
+        )
+    found = re.search(r"Collected : (\d+)", done.stderr)
+    if done.returncode or not found:
+        raise Uncounted(f"callgrind failed: {done.stderr.strip()[-500:]}")
+    return int(found.group(1))
+
+
+def count(program, workload, function=None):
+    """Instructions of one operation of a workload, of one function if it is named.
+
+    Raises Uncounted.
+    """
+    if not shutil.which("valgrind"):
+        raise Uncounted("no valgrind here (Debian has it in the package valgrind)")
+    name, few, many = workload
+    return (collected(program, name, many, function) - collected(program, name, few, function)) / (
+        many - few
+    )
+
+
+def hits(build):
+    """{function: instructions of a hit}, for each function of the table."""
+    return {name: count(build / "bench" / "bench_psm", HIT, name) for name in limits()}
+
+
+def compared(build, peers):
+    """Rows of a table: workload, and instructions of an operation of each peer with its loop."""
+    return [
+        [
+            title,
+            *(f"{count(build / 'bench' / f'bench_{peer.name}', workload):.1f}" for peer in peers),
+        ]
+        for title, workload in WORKLOADS.items()
+    ]
+
+
+def check(build):
+    """Print what the hits take beside their limits. Returns 0, or 1 if one is over."""
+    found, wrong = hits(build), 0
+    for name, limit in limits().items():
+        over = found[name] > limit
+        wrong |= over
+        verdict = "OVER the limit of" if over else "limit"
+        print(f"{name}, hit: {found[name]:.1f} instructions, {verdict} {limit} ({TABLE.name})")
+    return int(wrong)
