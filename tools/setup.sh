@@ -4,7 +4,7 @@
 #   build     compiler, CMake, Ninja
 #   python    .venv with the Python package and pytest, up to date with the tree
 #   test      build and python, and what else the tests run
-#   bench     build, and the allocators to compare with
+#   bench     build, the allocators to compare with, valgrind and git
 #   format    clang-format
 #   coverage  build, and gcovr
 #   model     gcc, and spin
@@ -149,12 +149,8 @@ fi
 if in_groups format; then
   need clang-format has clang-format
 fi
-if in_groups bench; then
-  need g++ has "${CXX:-c++}"
-  need libmimalloc-dev false
-  need libjemalloc-dev header jemalloc/jemalloc.h
-  need libgoogle-perftools-dev header gperftools/tcmalloc.h
-  need "$(boost_package)" header boost/interprocess/managed_shared_memory.hpp
+if in_groups test || in_groups bench; then
+  need valgrind has valgrind
 fi
 if in_groups model; then
   need gcc has gcc
@@ -171,6 +167,21 @@ fi
 
 status=0
 apt_install || status=1
+
+# Each of these can do without the others: one that is not to be had does not keep them away.
+if in_groups bench; then
+  for peer in "g++ has ${CXX:-c++}" "git has git" "libmimalloc-dev false" \
+    "libjemalloc-dev header jemalloc/jemalloc.h" \
+    "libgoogle-perftools-dev header gperftools/tcmalloc.h" \
+    "libboost-dev header boost/interprocess/managed_shared_memory.hpp" \
+    "libaprutil1-dev header apr-1.0/apr_rmm.h" "libmm-dev header mm.h" \
+    "libpmemobj-dev header libpmemobj.h"; do
+    missing=""
+    # shellcheck disable=SC2086
+    need $peer
+    apt_install || status=1
+  done
+fi
 if in_groups python; then
   make_environment || status=1
 fi

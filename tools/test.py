@@ -102,9 +102,10 @@ def pytest(suite):
 
 def tools(suite):
     """The checks; each counts as one test. They need the release build."""
-    if suite.run("cmake", "--preset", "release") or suite.run(
-            "cmake", "--build", "--preset", "release", "--target", "psm", "psm_static"):
-        suite.fail("does not build")
+    for preset, *targets in [("release", "psm", "psm_static"), ("bench", "bench_psm")]:
+        if suite.run("cmake", "--preset", preset) or suite.run(
+                "cmake", "--build", "--preset", preset, "--target", *targets):
+            suite.fail(f"{preset} does not build")
     if suite.run("tools/setup.sh", "python"):
         suite.fail("python does not install")
     for name, *command in [
@@ -115,6 +116,7 @@ def tools(suite):
         ("install", "tools/test-install.sh", "build/release"),
         ("readme", "tools/readme-snippets.py", "--python", PYTHON, "README.md",
          "docs/robustness.md", "docs/cpp.md"),
+        ("instructions", "bench/count", "build/bench"),
         ("format", "tools/format.sh", "--check"),
     ]:
         status = suite.run(*command)

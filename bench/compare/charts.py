@@ -2,7 +2,9 @@
 
 from . import plots
 from .cases import MEMBERS, SIZES, number
+from .peers import PEERS
 
+NAMES = [peer.title for peer in PEERS]
 PERCENTILES = ["p50", "p90", "p99", "p99.9", "p99.99"]
 SCALES = {"replace": "Random replacement, 2 MB each", "larson": "Larson's exchange"}
 LATENCIES = {"latency-pair": "Pairs of 64 B", "latency-replace": "Random replacement, 100 MB"}
@@ -27,6 +29,7 @@ def size_chart(figures, peers):
         "ns of an alloc and a free",
         [number(size) for size in SIZES],
         lines,
+        NAMES,
     )
 
 
@@ -42,21 +45,23 @@ def scale_chart(figures, peers, workload):
         "million operations a second",
         [str(count) for count in MEMBERS],
         lines,
+        NAMES,
     )
 
 
 def latency_chart(figures, peers, key):
     lines = series(figures, peers, [(key, name) for name in PERCENTILES])
     return plots.Chart(
-        f"{LATENCIES[key]}: latency percentiles", "percentile", "ns", PERCENTILES, lines
+        f"{LATENCIES[key]}: latency percentiles", "percentile", "ns", PERCENTILES, lines, NAMES
     )
 
 
 def write_all(out, figures, peers):
-    """The SVG files of all groups that were measured."""
+    """The SVG files of all groups that were measured; others, of earlier runs, go."""
     charts = {"size.svg": size_chart(figures, peers)}
     charts.update((f"scale-{name}.svg", scale_chart(figures, peers, name)) for name in SCALES)
     charts.update((f"{key}.svg", latency_chart(figures, peers, key)) for key in LATENCIES)
     for name, chart in charts.items():
+        (out / name).unlink(missing_ok=True)
         if chart.lines:
             (out / name).write_text(plots.draw(chart), encoding="utf-8")

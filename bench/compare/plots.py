@@ -53,6 +53,7 @@ class Chart:
     y_title: str
     x_labels: list  # the places on the x axis, at equal distances
     lines: dict  # {name: {place's index: value > 0}}; the y axis is logarithmic
+    names: list  # of all lines that any chart may have: each has its colour in all of them
 
 
 def draw(chart):
@@ -93,6 +94,7 @@ def draw(chart):
     for index, (name, line) in enumerate(chart.lines.items()):
         parts += draw_line(
             index,
+            chart.names.index(name),
             name,
             {place: (x(place), y(value)) for place, value in sorted(line.items()) if value > 0},
         )
@@ -103,10 +105,10 @@ def draw(chart):
     return "\n".join([head, *parts, "</svg>", ""])
 
 
-def draw_line(index, name, points):
-    """A line with its dots and its entry in the legend. The first one, PSM's, is thicker."""
-    colour = COLOURS[index % len(COLOURS)]
-    width = 3 if index == 0 else 1.5
+def draw_line(index, colour_index, name, points):
+    """A line with its dots and its entry in the legend. The first name's, PSM's, is thicker."""
+    colour = COLOURS[colour_index % len(COLOURS)]
+    width = 3 if colour_index == 0 else 1.5
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points.values())
     parts = [element("polyline", points=path, fill="none", stroke=colour, stroke_width=width)]
     parts += [

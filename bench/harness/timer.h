@@ -41,7 +41,7 @@ typedef struct Timer {
 
 static inline void timer_start(Timer *timer, uint64_t ms, uint64_t ops_limit) {
   timer->ops = 0;
-  timer->chunk = TIMER_CHUNK_MIN;
+  timer->chunk = ops_limit ? TIMER_CHUNK_MAX : TIMER_CHUNK_MIN;
   timer->faults = faults_so_far();
   timer->cpu = clock_of(CLOCK_THREAD_CPUTIME_ID);
   timer->ops_limit = ops_limit;
@@ -53,14 +53,14 @@ static inline void timer_start(Timer *timer, uint64_t ms, uint64_t ops_limit) {
 /** Count `ops` more operations; 0 when it is time to stop. Call it every `chunk` operations: that
  *  is often for a slow allocator, so that it ends in time, and rarely for a fast one. */
 static inline int timer_more(Timer *timer, uint64_t ops) {
-  uint64_t now = clock_ns();
-  if (now - timer->end > TIMER_LOOK_NS)
-    timer->chunk = TIMER_CHUNK_MIN;
-  else if (timer->chunk < TIMER_CHUNK_MAX)
-    timer->chunk *= 2;
+  uint64_t now = clock_ns(), took = now - timer->end;
   timer->ops += ops;
   timer->end = now;
   if (timer->ops_limit) return timer->ops < timer->ops_limit;
+  if (took > TIMER_LOOK_NS)
+    timer->chunk = TIMER_CHUNK_MIN;
+  else if (timer->chunk < TIMER_CHUNK_MAX)
+    timer->chunk *= 2;
   return timer->end < timer->deadline;
 }
 
