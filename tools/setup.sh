@@ -173,7 +173,7 @@ if in_groups bench; then
   for peer in "g++ has ${CXX:-c++}" "git has git" "libmimalloc-dev false" \
     "libjemalloc-dev header jemalloc/jemalloc.h" \
     "libgoogle-perftools-dev header gperftools/tcmalloc.h" \
-    "libboost-dev header boost/interprocess/managed_shared_memory.hpp" \
+    "$(boost_package) header boost/interprocess/managed_shared_memory.hpp" \
     "libaprutil1-dev header apr-1.0/apr_rmm.h" "libmm-dev header mm.h" \
     "libpmemobj-dev header libpmemobj.h"; do
     missing=""

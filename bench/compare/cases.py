@@ -42,6 +42,7 @@ class Case:
         options["setup_ms"] = (4000 if peer.slow else 10000) // (2 if quick else 1)
         if quick:
             options.update(self.quick)
+            options["warm_ms"] = 8 * options["ms"] if peer.slow else 1500
         if self.who == "own":
             options["threads"] = 0
         if self.trace:

@@ -42,6 +42,7 @@ def count_instructions(build, chosen, failures):
 def main(arguments):
     """Returns 0 whatever the figures are, 1 if a program failed, 2 if a wish makes no sense."""
     build = Path(arguments[0] if arguments else ROOT / "build" / "bench").resolve()
+    out = Path(arguments[1]).resolve() if len(arguments) > 1 else build
     quick = os.environ.get("QUICK", "0") not in ("", "0")
     rounds = int(os.environ.get("ROUNDS") or (1 if quick else 5))
     wanted = words("CASES")
@@ -58,7 +59,7 @@ def main(arguments):
         print("left out:", sentence, flush=True)
 
     needed = sorted({case.trace for case in cases if case.trace})
-    found, described, missing = traces.record_all(build, build / "traces", needed)
+    found, described, missing = traces.record_all(build, out / "traces", needed)
     runner = Runner(build, chosen, rounds, quick, found)
     runner.run(cases)
     has_psm = any(peer.name == "psm" for peer in chosen)
@@ -69,6 +70,6 @@ def main(arguments):
     measured = report.Measured(
         runner, cases, chosen, recovery, hits, counted, described, left_out + missing
     )
-    print(report.write(build, measured), end="")
-    print(f"\nwritten to {os.path.relpath(build)}: results.md, results.json, *.svg")
+    print(report.write(out, measured), end="")
+    print(f"\nwritten to {os.path.relpath(out)}: results.md, results.json, *.svg")
     return 1 if runner.failures else 0

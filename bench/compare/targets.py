@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from . import instructions
 from .figures import ratio, spread
 from .tables import digits, percent, table, times, with_range
 
@@ -20,7 +21,6 @@ FILL_SHARE = 0.94
 METADATA_SHARE = 0.03
 TAIL = 10  # p99.9 of a pair by its median
 RECOVERY_MS = 1000
-INSTRUCTIONS = {"PSMalloc": 30, "PSMfree": 40}
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def collect(figures, recovery, counts):
             targets.append(
                 at_most(f"{what}, {title}", RECOVERY_MS, found, milliseconds, strictly=True)
             )
-    for name, limit in INSTRUCTIONS.items():
+    for name, (_, limit) in instructions.limits().items():
         found = spread({0: counts[name]}) if name in counts else None
         targets.append(at_most(f"instructions of {name}, hit", limit, found, "{:.0f}".format))
     return targets

@@ -33,6 +33,7 @@ typedef struct Peer {
   int (*open)(const char *name, size_t bytes); /* create or join; 0 = OK */
   void (*close)(void);
   uint64_t (*metadata)(void); /* resident bytes that are no block's; NULL: unknown */
+  uint64_t heap_max;          /* bytes of its largest segment, silently; 0: no limit */
 } Peer;
 
 /* What a member does: prepare, crew_wait, then the timed part. */

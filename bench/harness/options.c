@@ -19,7 +19,7 @@ static uint64_t *key_find(Options *options, const char *key, size_t length) {
       {"ops", &options->ops},           {"live", &options->live},       {"size", &options->size},
       {"setup_ms", &options->setup_ms}, {"min", &options->min},         {"max", &options->max},
       {"log", &options->log},           {"refill", &options->refill},   {"idle", &options->idle},
-      {"heap", &options->heap},
+      {"heap", &options->heap},         {"warm_ms", &options->warm_ms},
   };
   for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
     if (strlen(keys[i].key) == length && memcmp(keys[i].key, key, length) == 0)
@@ -49,6 +49,7 @@ void options_read(Options *options, int argc, char **argv) {
   for (int i = 2; i < argc; i++) option_read(options, argv[i]);
   if (options->members < 1 || options->members > MEMBERS_MAX)
     die("members must be 1 to %d", MEMBERS_MAX);
+  if (options->warm_ms == 0) options->warm_ms = 8 * options->ms;
   if (options->min < 1 || options->min > options->max || options->max > UINT32_MAX)
     die("min must be at least 1, and at most max");
 }

@@ -11,6 +11,7 @@ typedef struct Options {
   uint64_t members;      /* processes, or threads of one process */
   uint64_t threads;      /* 1: the members are threads */
   uint64_t ms;           /* how long the timed part lasts */
+  uint64_t warm_ms;      /* the longest warm-up of a replacement or a trace; 0: 8 times `ms` */
   uint64_t ops;          /* if not 0: a fixed number of operations instead */
   uint64_t setup_ms;     /* an allocator that needs longer to get ready is left out */
   uint64_t live;         /* blocks that are alive all the time */

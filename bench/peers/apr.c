@@ -46,6 +46,6 @@ static void peer_close(void) { (void)apr_shm_destroy(shared); }
 
 static const char *peer_version(void) { return apu_version_string(); }
 
-static const Peer peer = {"apr", peer_version, SHARES_BY_FORK, peer_open, peer_close, NULL};
+static const Peer peer = {"apr", peer_version, SHARES_BY_FORK, peer_open, peer_close, NULL, 0};
 
 #include "workloads/main.h"

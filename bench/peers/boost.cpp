@@ -61,6 +61,7 @@ static void peer_close() {
 
 static const char *peer_version() { return BOOST_LIB_VERSION; }
 
-static const Peer peer = {BENCH_NAME, peer_version, SHARES_BY_NAME, peer_open, peer_close, nullptr};
+static const Peer peer = {BENCH_NAME, peer_version, SHARES_BY_NAME, peer_open, peer_close, nullptr,
+                          0};
 
 #include "workloads/main.h"

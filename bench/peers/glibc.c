@@ -10,6 +10,7 @@ static inline void peer_free(void *block) { free(block); }
 
 static const char *peer_version(void) { return gnu_get_libc_version(); }
 
-static const Peer peer = {"glibc", peer_version, SHARES_NOTHING, private_open, private_close, NULL};
+static const Peer peer = {"glibc", peer_version, SHARES_NOTHING, private_open, private_close, NULL,
+                          0};
 
 #include "workloads/main.h"

@@ -27,7 +27,7 @@ static const char *peer_version(void) {
   return version;
 }
 
-static const Peer peer = {"jemalloc",   peer_version,  SHARES_NOTHING,
-                          private_open, private_close, NULL};
+static const Peer peer = {
+    "jemalloc", peer_version, SHARES_NOTHING, private_open, private_close, NULL, 0};
 
 #include "workloads/main.h"

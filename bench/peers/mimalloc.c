@@ -15,7 +15,7 @@ static const char *peer_version(void) {
   return text;
 }
 
-static const Peer peer = {"mimalloc",   peer_version,  SHARES_NOTHING,
-                          private_open, private_close, NULL};
+static const Peer peer = {
+    "mimalloc", peer_version, SHARES_NOTHING, private_open, private_close, NULL, 0};
 
 #include "workloads/main.h"

@@ -4,7 +4,6 @@
  * PMEM_IS_PMEM_FORCE lets it treat that memory as persistent: it then flushes cache lines and makes
  * no system call for each operation. The library reads the variable before `main`.
  */
-#include <fcntl.h>
 #include <libpmemobj.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,17 +36,11 @@ static inline uint64_t peer_give(void *block) { return pmemobj_oid(block).off; }
 
 static inline void *peer_take(uint64_t given) { return (char *)pool + given; }
 
-/* It would reserve all memory of a file that it makes itself. */
 static int peer_open(const char *name, size_t bytes) {
   char path[NAME_BYTES + 16];
   (void)snprintf(path, sizeof path, "/dev/shm/%s", name);
-  int file = open(path, O_RDWR | O_CREAT | O_EXCL, 0600);
-  if (file >= 0) {
-    if (ftruncate(file, (off_t)bytes) == 0) pool = pmemobj_create(path, "bench", 0, 0600);
-    close(file);
-  } else {
-    pool = pmemobj_open(path, "bench");
-  }
+  pool = access(path, F_OK) == 0 ? pmemobj_open(path, "bench")
+                                 : pmemobj_create(path, "bench", bytes, 0600);
   if (pool) return 0;
   (void)fprintf(stderr, "%s\n", pmemobj_errormsg());
   return -1;
@@ -61,6 +54,7 @@ static const char *peer_version(void) {
   return text;
 }
 
-static const Peer peer = {"pmemobj", peer_version, SHARES_WITH_NOBODY, peer_open, peer_close, NULL};
+static const Peer peer = {"pmemobj", peer_version, SHARES_WITH_NOBODY, peer_open, peer_close, NULL,
+                          0};
 
 #include "workloads/main.h"

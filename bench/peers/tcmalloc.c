@@ -9,7 +9,7 @@ static inline void peer_free(void *block) { tc_free(block); }
 
 static const char *peer_version(void) { return tc_version(NULL, NULL, NULL); }
 
-static const Peer peer = {"tcmalloc",   peer_version,  SHARES_NOTHING,
-                          private_open, private_close, NULL};
+static const Peer peer = {
+    "tcmalloc", peer_version, SHARES_NOTHING, private_open, private_close, NULL, 0};
 
 #include "workloads/main.h"

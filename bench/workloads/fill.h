@@ -97,6 +97,7 @@ static void fill_prepare(Fill *fill, const Options *options, Random *random) {
     memset(fill->block, 1, (size_t)fill->capacity * sizeof *fill->block);
     memset(fill->size, 1, (size_t)fill->capacity * sizeof *fill->size);
   }
+  if (peer.heap_max && options->heap > peer.heap_max) cannot("it has no segment of that size");
   segment_open(options, &peer);
   fill->resident = resident_bytes();
   fill->began = clock_ns();

@@ -60,7 +60,7 @@ static void larson_body(const Options *options, uint32_t index, Timer *timer) {
     larson_fill(options, &larson_arrays[cursor + i], &random);
   for (int timed = 0; timed < 2; timed++) {
     crew_wait();
-    timer_start(timer, timed ? options->ms : options->ms / 2, part_ops(options, timed));
+    timer_start(timer, timed ? options->ms : 2 * options->ms, part_ops(options, timed));
     while (larson_round(options, &cursor, &random, timer)) continue;
     timer_stop(timer);
   }

@@ -48,10 +48,10 @@ static inline void replace_one(Replace *r) {
 
 /* The warm-up lets the heap settle, and lets every process meet the pages that
  * the others have filled: each block is replaced ten times on average, or as
- * often as a slow allocator manages in eight times the measured time. */
+ * often as a slow allocator manages in `warm_ms`. */
 static void replace_warm(Replace *r, const Options *options, Timer *timer) {
   uint32_t chunk;
-  timer_start(timer, 8 * options->ms, 0);
+  timer_start(timer, options->warm_ms, 0);
   do {
     chunk = timer->chunk;
     for (uint32_t i = 0; i < chunk; i++) replace_one(r);

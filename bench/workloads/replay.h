@@ -102,8 +102,8 @@ static void replay_body(const Options *options, uint32_t index, Timer *timer) {
   replay.out.ring = crew_ring(next);
   for (int timed = 0; timed < 2; timed++) {
     crew_wait();
-    timer_start(timer, part_ms(options, timed), part_ops(options, timed));
-    while (replay_once(&replay, timer)) continue;
+    timer_start(timer, timed ? options->ms : options->warm_ms, part_ops(options, timed));
+    while (replay_once(&replay, timer) && timed) continue; /* the warm-up is the trace once */
     timer_stop(timer);
     replay_finish(&replay, &replay_working[timed]);
   }
