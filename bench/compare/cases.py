@@ -40,9 +40,12 @@ class Case:
         """The command line of the peer's program, after its name."""
         options = dict(self.options, ms=max(self.ms // 5, 20) if quick else self.ms)
         options["setup_ms"] = (4000 if peer.slow else 10000) // (2 if quick else 1)
+        if peer.slow:
+            options["warm_ms"] = 2 * options["ms"]
+        elif quick:
+            options["warm_ms"] = 1500
         if quick:
             options.update(self.quick)
-            options["warm_ms"] = 8 * options["ms"] if peer.slow else 1500
         if self.who == "own":
             options["threads"] = 0
         if self.trace:
@@ -211,6 +214,7 @@ def fills():
             "log-uniform 16–1024 B, then 200 B",
             "fill",
             dict(heap, log=1, refill=200),
+            rare=True,
             quick=small,
         ),
         Case(
@@ -219,6 +223,7 @@ def fills():
             "64 B, then 128 B",
             "fill",
             dict(heap, min=64, max=64, refill=128),
+            rare=True,
             quick=small,
         ),
         Case(
@@ -227,6 +232,7 @@ def fills():
             "log-uniform 1–256 KiB, then 100 KiB",
             "fill",
             dict(heap, log=1, min=1024, max=256 << 10, refill=100 << 10),
+            rare=True,
             quick=small,
         ),
     ]

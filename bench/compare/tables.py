@@ -111,22 +111,26 @@ def latency_table(figures, cases, peers):
 
 def fill_table(figures, cases, peers):
     names = [
-        ("share", "at the first refusal"),
-        ("share_last", "to the last block"),
-        ("share_refill", "after the second size"),
-        ("metadata", "resident metadata"),
+        ("share", "at the first refusal", percent),
+        ("share_last", "to the last block", percent),
+        ("share_refill", "after the second size", percent),
+        ("metadata", "resident metadata", percent),
+        ("refused_ns", "ns of a refusal", ns),
     ]
     rows = [
         [
             case.title,
             peer.title,
-            *(with_range(figures.spread(case.key, peer.name, name), percent) for name, _ in names),
+            *(
+                with_range(figures.spread(case.key, peer.name, name), form)
+                for name, _, form in names
+            ),
         ]
         for case in cases
         for peer in peers
         if figures.values(case.key, peer.name, "share")
     ]
-    return table(["payload of the segment", "", *(title for _, title in names)], rows)
+    return table(["payload of the segment", "", *(title for _, title, _ in names)], rows)
 
 
 GROWTH = [

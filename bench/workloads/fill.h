@@ -2,7 +2,8 @@
  * blocks of another size.
  *
  *   share         payload (bytes asked for) of the segment's size when the first block is refused
- *   share_last    the same when 1,000 blocks in a row were refused
+ *   share_last    the same when 100 blocks in a row were refused, or it took too long
+ *   refused_ns    a refused allocation of those
  *   share_refill  after the second filling, to its first refusal
  *   metadata      resident metadata of the segment's size, where it is known
  *
@@ -10,7 +11,7 @@
  * and the shares are of what the process's resident memory grew by. All pages
  * of a block are touched.
  */
-enum { FILL_SIZES = 1 << 16, FILL_REFUSALS = 1000 };
+enum { FILL_SIZES = 1 << 16, FILL_REFUSALS = 100 };
 
 typedef struct Fill {
   const Options *options;
@@ -49,20 +50,35 @@ static int fill_one(Fill *fill, uint32_t size) {
   fill->size[fill->count] = size;
   fill->block[fill->count++] = block;
   fill->payload += size;
-  if (fill->count % CHECK_EVERY == 0)
-    setup_check(fill->began, fill->options->setup_ms, fill->payload, fill->options->heap);
   return 1;
+}
+
+static int fill_late(const Fill *fill) {
+  return clock_ns() - fill->began > fill->options->setup_ms * 1000000u;
 }
 
 static uint64_t fill_to_first(Fill *fill) {
   uint64_t at = 0;
-  while (fill_one(fill, fill->sizes[at % FILL_SIZES])) at++;
+  for (; fill_one(fill, fill->sizes[at % FILL_SIZES]); at++)
+    if (at % CHECK_EVERY == 0)
+      setup_check(fill->began, fill->options->setup_ms, fill->payload, fill->options->heap);
   return at;
 }
 
-static void fill_to_last(Fill *fill, uint64_t at) {
-  for (uint32_t refused = 0; refused < FILL_REFUSALS; at++)
-    refused = fill_one(fill, fill->sizes[at % FILL_SIZES]) ? 0 : refused + 1;
+/* Returns the mean time of a refusal in ns. */
+static double fill_to_last(Fill *fill, uint64_t at) {
+  uint64_t refusals = 0, took = 0;
+  for (uint32_t row = 0; row < FILL_REFUSALS && !fill_late(fill); at++) {
+    uint64_t start = clock_ns();
+    if (fill_one(fill, fill->sizes[at % FILL_SIZES])) {
+      row = 0;
+      continue;
+    }
+    took += clock_ns() - start;
+    refusals++;
+    row++;
+  }
+  return refusals ? (double)took / (double)refusals : 0;
 }
 
 /** Returns  1, or 0: it is too slow, and the rest is as it was. */
@@ -76,8 +92,7 @@ static int fill_free_half(Fill *fill, Random *random) {
       fill->block[kept] = fill->block[i];
       fill->size[kept++] = fill->size[i];
     }
-    if (i % CHECK_EVERY == 0 && clock_ns() - fill->began > fill->options->setup_ms * 1000000u)
-      return 0;
+    if (i % CHECK_EVERY == 0 && fill_late(fill)) return 0;
   }
   fill->count = kept;
   fill->began = clock_ns();
@@ -116,7 +131,8 @@ static void fill_run(Options *options) {
   uint64_t at = fill_to_first(&fill);
   double ns = (double)(clock_ns() - fill.began) / (double)at;
   double share = fill_share(&fill);
-  fill_to_last(&fill, at);
+  fill.began = clock_ns();
+  double refused = fill_to_last(&fill, at);
   double share_last = fill_share(&fill);
   double metadata = peer.metadata ? (double)peer.metadata() / (double)options->heap : -1;
   report_begin(options, &peer);
@@ -124,6 +140,8 @@ static void fill_run(Options *options) {
   report_number("share", share);
   report_number("share_last", share_last);
   if (metadata >= 0) report_number("metadata", metadata);
+  if (peer.sharing != SHARES_NOTHING) report_number("refused_ns", refused);
+  fill.began = clock_ns();
   if (fill_free_half(&fill, &random)) {
     fill_again(&fill);
     report_number("share_refill", fill_share(&fill));
