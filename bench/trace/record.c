@@ -89,8 +89,19 @@ static void known_remove(Known *gone) {
   recorder.known[hole].block = NULL;
 }
 
+/* Blocks from before the recording are not known. */
+static void freed(void *block) {
+  Known *known = known_find(block);
+  if (!known->block) return;
+  recorder.alive -= known->size;
+  recorder.spare[recorder.spares++] = known->slot;
+  put(trace_record(known->slot, 0, TRACE_FREE));
+  known_remove(known);
+}
+
 static void allocated(void *block, size_t size) {
   TraceHeader *header = &recorder.header;
+  freed(block); /* by a call that is not seen here, if the address is known */
   Known *known = known_find(block);
   if (recorder.spares == 0 && header->slots == TRACE_SLOTS_MAX) abort();
   known->slot = recorder.spares ? recorder.spare[--recorder.spares] : (uint32_t)header->slots++;
@@ -100,16 +111,6 @@ static void allocated(void *block, size_t size) {
   recorder.alive += size;
   if (recorder.alive > header->peak) header->peak = recorder.alive;
   put(trace_record(known->slot, size, 0));
-}
-
-/* Blocks from before the recording are not known. */
-static void freed(void *block) {
-  Known *known = known_find(block);
-  if (!known->block) return;
-  recorder.alive -= known->size;
-  recorder.spare[recorder.spares++] = known->slot;
-  put(trace_record(known->slot, 0, TRACE_FREE));
-  known_remove(known);
 }
 
 /* A free is recorded before it happens, an allocation after: so no other thread can have the

@@ -16,6 +16,19 @@ typedef struct Replay {
 
 static const TraceHeader *replay_trace;
 
+/* A slot is allocated when it is free, and freed when it is not. */
+static void replay_check(const TraceHeader *trace) {
+  const uint64_t *records = (const uint64_t *)(trace + 1);
+  unsigned char *taken = (unsigned char *)pages((size_t)trace->slots);
+  for (uint64_t i = 0; i < trace->records; i++) {
+    uint32_t slot = trace_slot(records[i]);
+    if (slot >= trace->slots || taken[slot] != trace_is_free(records[i]))
+      die("the trace contradicts itself at record %llu", (unsigned long long)i);
+    taken[slot] ^= 1;
+  }
+  munmap(taken, (size_t)trace->slots);
+}
+
 static void replay_load(const Options *options) {
   struct stat status;
   int file = options->file ? open(options->file, O_RDONLY) : -1;
@@ -28,6 +41,7 @@ static void replay_load(const Options *options) {
   if (mapped == MAP_FAILED || replay_trace->magic != TRACE_MAGIC ||
       length != sizeof(TraceHeader) + replay_trace->records * sizeof(uint64_t))
     die("not a whole trace: %s", options->file);
+  replay_check(replay_trace);
   close(file);
 }
 
