@@ -58,10 +58,12 @@ static void larson_body(const Options *options, uint32_t index, Timer *timer) {
   uint32_t cursor = LARSON_ARRAYS * index;
   for (uint32_t i = 0; i < LARSON_ARRAYS; i++)
     larson_fill(options, &larson_arrays[cursor + i], &random);
+  uint64_t enough = 10 * LARSON_BLOCKS * LARSON_ARRAYS * options->members; /* as in a replacement */
   for (int timed = 0; timed < 2; timed++) {
     crew_wait();
-    timer_start(timer, timed ? options->ms : 2 * options->ms, part_ops(options, timed));
-    while (larson_round(options, &cursor, &random, timer)) continue;
+    timer_start(timer, timed ? options->ms : options->warm_ms, part_ops(options, timed));
+    while (larson_round(options, &cursor, &random, timer) && (timed || timer->ops < enough))
+      continue;
     timer_stop(timer);
   }
 }

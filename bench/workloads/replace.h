@@ -46,16 +46,20 @@ static inline void replace_one(Replace *r) {
   *slot = block_new(step->size, r->at);
 }
 
-/* The warm-up lets the heap settle, and lets every process meet the pages that
- * the others have filled: each block is replaced ten times on average, or as
- * often as a slow allocator manages in `warm_ms`. */
+/* The warm-up lets the heap settle, and lets every process meet the pages of
+ * all others: each member makes ten replacements for each block of all members,
+ * or as many as a slow allocator manages in `warm_ms`. */
+static uint64_t replace_enough(const Options *options) {
+  return 10 * options->live * options->members;
+}
+
 static void replace_warm(Replace *r, const Options *options, Timer *timer) {
   uint32_t chunk;
   timer_start(timer, options->warm_ms, 0);
   do {
     chunk = timer->chunk;
     for (uint32_t i = 0; i < chunk; i++) replace_one(r);
-  } while (timer_more(timer, chunk) && timer->ops < 10 * options->live);
+  } while (timer_more(timer, chunk) && timer->ops < replace_enough(options));
 }
 
 static void replace_body(const Options *options, uint32_t index, Timer *timer) {
