@@ -51,7 +51,7 @@ end
 -- Lua cannot look at its input without waiting: a shell waits, and then removes a file.
 local function input_watch()
   local file = os.tmpname()
-  os.execute(("{ cat >/dev/null; rm -f '%s'; } <&0 >/dev/null 2>&1 &"):format(file))
+  os.execute(("{ { cat <&3; rm -f '%s'; } >/dev/null 2>&1 & } 3<&0"):format(file))
   return function()
     local there = io.open(file)
     return there == nil or not there:close()
