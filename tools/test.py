@@ -115,7 +115,7 @@ def tools(suite):
         ("header", "tools/check-header.sh", PYTHON),
         ("install", "tools/test-install.sh", "build/release"),
         ("readme", "tools/readme-snippets.py", "--python", PYTHON, "README.md",
-         "docs/robustness.md"),
+         "docs/robustness.md", "bindings/swig/README.md"),
         ("format", "tools/format.sh", "--check"),
     ]:
         status = suite.run(*command)
