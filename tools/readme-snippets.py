@@ -35,7 +35,7 @@ def whole_program(code):
 
 # By what a block of code is called; how statements become a program.
 SWIG = {"perl": "perl", "tcl": "tcl", "lua": "lua", "ruby": "ruby", "javascript": "node",
-        "java": "java", "csharp": "csharp", "go": "go"}
+        "java": "java", "csharp": "csharp", "go": "go", "php": "php"}
 WRAPPED = {
     "java": (r"\bclass\s", r"import ",
              "class snippet {{ public static void main(String[] a) {{\n{} }} }}\n"),

@@ -159,6 +159,8 @@ if in_groups swig; then
   need nodejs has node
   need libnode-dev header node/node.h
   need golang-go has go
+  need php-cli has php
+  need php-dev has php-config
 fi
 if in_groups model; then
   need gcc has gcc

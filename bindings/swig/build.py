@@ -174,21 +174,9 @@ def go():
     return None  # go compiles the wrapper itself
 
 
-def guile():
-    program("guile-3.0", "guile")
-    program("pkg-config")
-    header("guile/3.0/libguile.h")
-    return words_of("pkg-config", "--cflags", "guile-3.0")
-
-
 def php():
     program("php")
     return words_of(program("php-config"), "--includes")
-
-
-def octave():
-    program("octave-cli")
-    return ["-std=c++17", *words_of(program("mkoctfile"), "-p", "INCFLAGS")]
 
 
 # ---- What each packs ----------------------------------------------------------
@@ -312,6 +300,9 @@ LANGUAGES = {
                          "env", f"NODE_PATH={folder}", "node", file]),
     "go": Language(go, "-go -cgo -intgosize 64", "", suffix=".go", package=pack_go,
                    compiled=compile_go, start=lambda folder, file: [file]),
+    "php": Language(php, "-php7", "psm.so", suffix=".php",
+                    start=lambda folder, file: [
+                        "php", "-d", f"extension={folder / 'psm.so'}", file]),
 }
 
 
@@ -344,7 +335,8 @@ def build(name):
         compiler = program(os.environ.get("CXX", "c++") if language.cplusplus
                            else os.environ.get("CC", "cc"))
         run(compiler, *CFLAGS, "-Wno-unused-function", "-Wno-unused-variable",
-            "-Wno-unused-but-set-variable", *flags, f"-I{HERE}", wrapper, core(), *SHARED,
+            "-Wno-unused-but-set-variable", *flags, f"-I{HERE}",
+            f"-I{folder / 'out'}", wrapper, core(), *SHARED,
             "-o", library)
     language.package(folder)
     stamp.write_text(f"{version()}\n")

@@ -235,32 +235,4 @@ func takeBytes(data uint64) []byte {
   RETVAL_STRINGL($1.data, $1.length);
   segment_bytes_free(&$1);
 }
-
-/* ---- Guile: bytevectors ---- */
-#elif defined(SWIGGUILE)
-%typemap(in) BYTES_IN {
-  SCM_ASSERT_TYPE(scm_is_bytevector($input), $input, $argnum, FUNC_NAME, "bytevector");
-  $1 = (char *)SCM_BYTEVECTOR_CONTENTS($input);
-  $2 = SCM_BYTEVECTOR_LENGTH($input);
-}
-%typemap(out) Bytes {
-  $result = scm_c_make_bytevector($1.length);
-  memcpy(SCM_BYTEVECTOR_CONTENTS($result), $1.data, $1.length);
-  segment_bytes_free(&$1);
-}
-
-/* ---- Octave: arrays of uint8 ---- */
-#elif defined(SWIGOCTAVE)
-%typemap(in) BYTES_IN (uint8NDArray array) {
-  if (!$input.is_uint8_type()) SWIG_exception_fail(SWIG_TypeError, "expected an array of uint8");
-  array = $input.uint8_array_value();
-  $1 = (char *)array.data();
-  $2 = (uint64_t)array.numel();
-}
-%typemap(out) Bytes {
-  uint8NDArray array(dim_vector(1, (octave_idx_type)$1.length));
-  memcpy(array.fortran_vec(), $1.data, $1.length);
-  segment_bytes_free(&$1);
-  $result = array;
-}
 #endif

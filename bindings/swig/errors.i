@@ -70,15 +70,6 @@ static void psm_raise(void) {
   { Tcl_SetObjResult(interp, Tcl_NewStringObj(segment_reason(), -1)); \
     Tcl_SetErrorCode(interp, "PSM", segment_code(), NULL); SWIG_fail; }
 
-#elif defined(SWIGGUILE)
-#define RAISE \
-  scm_error(scm_from_utf8_symbol("psm-error"), FUNC_NAME, "~A", \
-            scm_list_1(scm_from_utf8_string(segment_reason())), \
-            scm_list_1(scm_from_utf8_string(segment_code())));
-
-#elif defined(SWIGOCTAVE)
-#define RAISE error_with_id("psm:error", "%s", segment_reason());
-
 /* ---- Languages whose errors are text: the code stands at its end ---- */
 #elif defined(SWIGPERL)
 #define RAISE \
