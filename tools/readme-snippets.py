@@ -3,8 +3,8 @@
 
 A block of code that follows the comment <!-- run --> is run in a folder of its
 own (sh: at the top of the tree). C is linked with the static library; without a
-main() it becomes the body of one, and so do Java, C# and Go without a class or
-a package. Languages of bindings/swig that cannot be built here are skipped.
+main() it becomes the body of one, and so do Java, C#, D and Go where they show
+no more than statements. Languages of bindings/swig that cannot be built here are skipped.
 
 usage: readme-snippets.py [--python PYTHON] [--library LIBRARY] [FILE...]
 """
@@ -35,11 +35,13 @@ def whole_program(code):
 
 # By what a block of code is called; how statements become a program.
 SWIG = {"perl": "perl", "tcl": "tcl", "lua": "lua", "ruby": "ruby", "javascript": "node",
-        "java": "java", "csharp": "csharp", "go": "go", "php": "php"}
+        "java": "java", "csharp": "csharp", "go": "go", "php": "php",
+        "d": "d", "scheme": "guile"}
 WRAPPED = {
     "java": (r"\bclass\s", r"import ",
              "class snippet {{ public static void main(String[] a) {{\n{} }} }}\n"),
     "csharp": (r"\bclass\s", r"using ", "static class Snippet {{ static void Main() {{\n{} }} }}\n"),
+    "d": (r"\bmain\(", r"import ", "void main() {{\n{} }}\n"),
     "go": (r"^package ", r"import ", "func main() {{\n{} }}\n"),
 }
 

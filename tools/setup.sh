@@ -159,6 +159,10 @@ if in_groups swig; then
   need nodejs has node
   need libnode-dev header node/node.h
   need golang-go has go
+  need guile-3.0 has guile-3.0
+  need guile-3.0-dev header guile/3.0/libguile.h
+  need pkg-config has pkg-config
+  need ldc has ldc2
   need php-cli has php
   need php-dev has php-config
 fi

@@ -174,9 +174,20 @@ def go():
     return None  # go compiles the wrapper itself
 
 
+def guile():
+    program("guile-3.0", "guile")
+    flags = words_of(program("pkg-config"), "--cflags", "guile-3.0")
+    return [*flags, "-fvisibility=default"]
+
+
 def php():
     program("php")
     return words_of(program("php-config"), "--includes")
+
+
+def d():
+    program("ldc2")
+    return ["-fvisibility=default"]
 
 
 # ---- What each packs ----------------------------------------------------------
@@ -198,6 +209,17 @@ source = {{ url = "." }}
 description = {{ summary = "Memory that several processes share", license = "MIT" }}
 dependencies = {{ "lua == 5.4" }}
 build = {{ type = "none", install = {{ lib = {{ psm = "psm.so" }} }} }}
+""")
+
+
+def pack_guile(folder):
+    """A module that exports all that SWIG defines."""
+    names = re.findall(r'scm_c_define_gsubr\("([^"]+)"', (folder / "psm_wrap.c").read_text())
+    write(folder / "psm.scm", f"""\
+(define-module (psm) #:export ({' '.join(names)}))
+(load-extension (string-append (dirname (or (current-filename)
+                                            (%search-load-path "psm.scm"))) "/psm.so")
+                "scm_init_psm_module")
 """)
 
 
@@ -275,6 +297,11 @@ def compile_go(folder, source, target):
         env={"GOPROXY": "off", "GOFLAGS": "-mod=mod", "CGO_ENABLED": "1"})
 
 
+def compile_d(folder, source, target):
+    run(program("ldc2"), f"-of={target / source.stem}", f"-od={target}", source,
+        *sorted((folder / "out").rglob("*.d")))
+
+
 LANGUAGES = {
     "perl": Language(perl, "-perl5", "auto/psm/psm.so", suffix=".pl", package=pack_perl,
                      start=lambda folder, file: ["perl", f"-I{folder}", file]),
@@ -300,6 +327,14 @@ LANGUAGES = {
                          "env", f"NODE_PATH={folder}", "node", file]),
     "go": Language(go, "-go -cgo -intgosize 64", "", suffix=".go", package=pack_go,
                    compiled=compile_go, start=lambda folder, file: [file]),
+    "d": Language(d, "-d -d2 -package psm -wrapperlibrary psm-d", "libpsm-d.so", suffix=".d",
+                  compiled=compile_d,
+                  start=lambda folder, file: ["env", f"LD_LIBRARY_PATH={folder}", file]),
+    "guile": Language(guile, "-guile -Linkage passive", "psm.so", suffix=".scm",
+                      package=pack_guile,
+                      start=lambda folder, file: [
+                          "env", "GUILE_AUTO_COMPILE=0", program("guile-3.0", "guile"),
+                          "-L", folder, file]),
     "php": Language(php, "-php7", "psm.so", suffix=".php",
                     start=lambda folder, file: [
                         "php", "-d", f"extension={folder / 'psm.so'}", file]),
@@ -311,7 +346,7 @@ LANGUAGES = {
 def wrap(language, folder):
     """Run SWIG; return the wrapper's source."""
     wrapper = folder / ("psm_wrap.cxx" if language.cplusplus else "psm_wrap.c")
-    (folder / "out").mkdir(parents=True, exist_ok=True)
+    (folder / "out/psm").mkdir(parents=True, exist_ok=True)  # SWIG makes no folder for D's package
     run(program("swig", "swig4.0"), "-Wall", *(["-c++"] if language.cplusplus else []),
         *language.swig.replace("VERSION", version()).split(), "-outdir", folder / "out", "-o", wrapper, HERE / "psm.i")
     return wrapper

@@ -235,4 +235,65 @@ func takeBytes(data uint64) []byte {
   RETVAL_STRINGL($1.data, $1.length);
   segment_bytes_free(&$1);
 }
+/* ---- Guile: integers and bytevectors ---- */
+#elif defined(SWIGGUILE)
+%typemap(in) uint64_t {
+  if (!scm_is_unsigned_integer($input, 0, UINT64_MAX))
+    scm_wrong_type_arg_msg(FUNC_NAME, $argnum, $input, "integer from 0 to 2^64-1");
+  $1 = scm_to_uint64($input);
+}
+%typemap(in) int64_t {
+  if (!scm_is_signed_integer($input, INT64_MIN, INT64_MAX))
+    scm_wrong_type_arg_msg(FUNC_NAME, $argnum, $input, "integer of 64 bits, signed");
+  $1 = scm_to_int64($input);
+}
+%typemap(out) int8_t "$result = scm_from_int8($1);"
+%typemap(out) uint8_t "$result = scm_from_uint8($1);"
+%typemap(in) BYTES_IN {
+  SCM_ASSERT_TYPE(scm_is_bytevector($input), $input, $argnum, FUNC_NAME, "bytevector");
+  $1 = (char *)SCM_BYTEVECTOR_CONTENTS($input);
+  $2 = SCM_BYTEVECTOR_LENGTH($input);
+}
+%typemap(out) Bytes {
+  $result = scm_c_make_bytevector($1.length);
+  memcpy(SCM_BYTEVECTOR_CONTENTS($result), $1.data, $1.length);
+  segment_bytes_free(&$1);
+}
+/* ---- D: ubyte[], whose own two words cross ---- */
+#elif defined(SWIGD)
+%{
+typedef struct {
+  size_t length;
+  char *data;
+} psm_d_array;
+static void releaseBytes(uint64_t data) {
+  Bytes bytes = {(char *)(uintptr_t)data, 0};
+  segment_bytes_free(&bytes);
+}
+%}
+void releaseBytes(uint64_t data);
+%pragma(d) proxydmodulecode=%{
+ubyte[] takeBytes(ubyte* data) {
+  if (data is null) return null;
+  ubyte[] bytes = data[0 .. *cast(ulong*)(data - 8)].dup;
+  releaseBytes(cast(ulong)data);
+  return bytes;
+}
+%}
+%typemap(ctype) BYTES_IN, const char *bytes "psm_d_array *"
+%typemap(imtype) BYTES_IN, const char *bytes "const(ubyte)[]*"
+%typemap(dtype) BYTES_IN, const char *bytes "const(ubyte)[]"
+%typemap(din) BYTES_IN, const char *bytes "&$dinput"
+%typemap(in) BYTES_IN {
+  $1 = $input->length ? $input->data : (char *)"";
+  $2 = $input->length;
+}
+%typemap(ctype) Bytes "char *"
+%typemap(imtype) Bytes "ubyte*"
+%typemap(dtype) Bytes "ubyte[]"
+%typemap(dout, excode=SWIGEXCODE) Bytes {
+  auto data = $imcall;$excode
+  return takeBytes(data);
+}
+%typemap(out) Bytes "$result = $1.data;"
 #endif

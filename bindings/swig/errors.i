@@ -70,6 +70,12 @@ static void psm_raise(void) {
   { Tcl_SetObjResult(interp, Tcl_NewStringObj(segment_reason(), -1)); \
     Tcl_SetErrorCode(interp, "PSM", segment_code(), NULL); SWIG_fail; }
 
+#elif defined(SWIGGUILE)
+#define RAISE \
+  scm_error(scm_from_utf8_symbol("psm-error"), FUNC_NAME, "~A", \
+            scm_list_1(scm_from_utf8_string(segment_reason())), \
+            scm_list_1(scm_from_utf8_string(segment_code())));
+
 /* ---- Languages whose errors are text: the code stands at its end ---- */
 #elif defined(SWIGPERL)
 #define RAISE \
@@ -117,7 +123,7 @@ func Try(calls func()) (err error) {
 #define RAISE SWIG_exception(SWIG_RuntimeError, segment_reason());
 #endif
 
-#if defined(SWIGCSHARP)
+#if defined(SWIGCSHARP) || defined(SWIGD)
 %feature("except", canthrow="1") { $action if (segment_failed()) RAISE }
 #else
 %exception { $action if (segment_failed()) RAISE }
