@@ -35,7 +35,7 @@ def run(*command, cwd=ROOT, env=None):
     done = subprocess.run(command, cwd=cwd, env={**os.environ, **(env or {})}, text=True,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     if done.returncode:
-        raise SystemExit(f"{' '.join(command)}\n{done.stdout}ended with {done.returncode}")
+        raise SystemExit(f"{' '.join(command)}\n{done.stdout[:4000]}ended with {done.returncode}")
     return done.stdout
 
 

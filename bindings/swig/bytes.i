@@ -175,6 +175,16 @@ template <typename T> static bool psm_v8_integer(SWIGV8_VALUE value, T *number) 
   return exact;
 }
 %}
+/* SWIG takes any object with a native part for one of its own. */
+%typemap(in) Segment *self, struct Segment *self {
+  void *ticket = NULL;
+  SWIGV8_ClientData *known = static_cast<SWIGV8_ClientData *>($1_descriptor->clientdata);
+  if (!SWIGV8_FUNCTION_TEMPLATE::New(v8::Isolate::GetCurrent(), known->class_templ)
+           ->HasInstance($input) ||
+      !SWIG_IsOK(SWIG_ConvertPtr($input, &ticket, $1_descriptor, 0)))
+    SWIG_exception_fail(SWIG_TypeError, "expected a Segment");
+  $1 = ($1_ltype)ticket;
+}
 %typemap(in) int64_t, uint64_t {
   if (!psm_v8_integer($input, &$1))
     SWIG_exception_fail(SWIG_TypeError, "expected a BigInt of 64 bits, or a whole Number below 2^53");

@@ -128,3 +128,11 @@ func Try(calls func()) (err error) {
 #else
 %exception { $action if (segment_failed()) RAISE }
 #endif
+
+#if defined(SWIGJAVASCRIPT)
+%exception Segment::Segment {
+  if (!args.IsConstructCall()) SWIG_exception_fail(SWIG_TypeError, "Segment is a class: use new");
+  $action
+  if (segment_failed()) RAISE
+}
+#endif
