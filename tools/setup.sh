@@ -73,7 +73,12 @@ apt_install() {
   # shellcheck disable=SC2086
   $install $missing >>build/logs/apt.log 2>&1 && return 0
   tail -n 20 build/logs/apt.log
-  say "could not install$missing (build/logs/apt.log)"
+  failed=""
+  for package in $missing; do # one that cannot be had does not keep the others away
+    $install "$package" >>build/logs/apt.log 2>&1 || failed="$failed $package"
+  done
+  [ -z "$failed" ] && return 0
+  say "could not install$failed (build/logs/apt.log)"
   return 1
 }
 

@@ -2,6 +2,7 @@
 """Build PSM for the languages named, or for all whose tools are here.
 
 usage: build.py [LANGUAGE...]
+       build.py --run FILE [ARGUMENT...]   run a program in one of them
 
 Each comes out as a package of its own kind in build/swig/LANGUAGE. The core is
 compiled in, from core/psm.c, and hides its symbols: two languages in one process,
@@ -394,7 +395,22 @@ def command(name, source, target=None):
     return [str(word) for word in language.start(folder, product)]
 
 
+def run_file(file, *arguments):
+    """Become the program in this file."""
+    suffixes = {language.suffix: name for name, language in LANGUAGES.items()}
+    name = suffixes.get(pathlib.Path(file).suffix)
+    if name is None:
+        raise SystemExit(f"{file}: its name ends in none of {' '.join(suffixes)}")
+    try:
+        words = command(name, pathlib.Path(file).resolve())
+    except Missing as reason:
+        raise SystemExit(f"{name}: {reason}") from None
+    os.execvp(words[0], [*words, *arguments])
+
+
 def main(names):
+    if names[:1] == ["--run"] and names[1:]:
+        run_file(*names[1:])
     wrong = [name for name in names if name not in LANGUAGES]
     if wrong:
         print(f"unknown: {' '.join(wrong)}; there are {' '.join(LANGUAGES)}")

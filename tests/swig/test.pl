@@ -89,6 +89,13 @@ say_result(psm::libraryVersion() =~ /^\d+\.\d+\.\d+$/, 'libraryVersion');
 my $id = $s->memberId;
 say_result($s->members =~ /^$id $$ \d+ \d+ 1$/, 'members', $s->members);
 
+my @many;
+eval { push @many, psm::Segment->new("${prefix}own", 1048576) while @many < 5000 };
+say_result(@many == 4095 && $@ =~ /PSM_E_STATE/, 'as many objects as there may be', scalar(@many) . $@);
+@many = ();
+$s->check;
+say_result(psm::Segment->new("${prefix}own", 1048576)->isOpen, 'and again, after these have gone');
+
 my $pid = fork;
 if ($pid == 0) { # a child is a member by itself
   my $mine = $s->alloc(32);
