@@ -21,7 +21,7 @@
 %constant int OPEN_READONLY = 8;
 
 const char *libraryVersion(void);
-const char *lastError(void); /* the code of this thread's latest failure, or "" */
+const char *lastError(void); /* the code of this thread's latest call, once, if it failed; else "" */
 
 %nodefaultctor Segment;
 %newobject Segment::open;
