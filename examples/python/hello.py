@@ -57,7 +57,7 @@ def read(segment):
     check("integer", record.number == -42)
     check("double", record.real == 2.5)
     check("zeros", list(record.zeros) == [0, 0])
-    text = segment.block(record.text)[: record.length].decode()
+    text = bytes(segment.view(record.text, record.length)).decode()
     check("text", re.fullmatch(r"hello from \w+", text))
     segment.free(record.text)
     segment.free(address)

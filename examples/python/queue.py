@@ -111,13 +111,12 @@ def consume(segment, count):
     for i in range(count):
         while not (record := ring.take()):
             rest()
-        block = segment.block(record)
-        number, length = HEAD.unpack(block[: HEAD.size])
-        data = block[HEAD.size : HEAD.size + length]
+        number, length = HEAD.unpack(bytes(segment.view(record, HEAD.size)))
+        data = bytes(segment.view(record + HEAD.size, length))
         check("number", number == i)
         check("bytes", data == payload(i))
         total += sum(data)
-        block.free()
+        segment.free(record)
     ring.free()
     print("consumed", count, total)
 
