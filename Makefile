@@ -9,8 +9,8 @@ build_release = mkdir -p build/logs; \
   { cmake --preset release && cmake --build --preset release --target $(1); } > build/logs/build.log \
   || { cat build/logs/build.log; exit 1; }
 
-.PHONY: help setup build demo test test-c test-cpp test-asan test-tsan test-python test-tools \
-        kill soak model fuzz bench bench-cpp format format-check coverage clean
+.PHONY: help setup build demo test test-c test-cpp test-asan test-tsan test-python test-tools swig test-swig \
+        test-matrix kill soak model fuzz bench bench-cpp format format-check coverage clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | awk -F '\t' '{ printf "  make %-14s%s\n", $$1, $$2 }'
@@ -50,6 +50,18 @@ test-tsan:  ## the C tests with threads under ThreadSanitizer
 
 test-python:  ## the Python tests
 	@tools/setup.sh build python && python3 tools/test.py python
+
+swig:  ## build and test PSM for languages through SWIG (LANGS="java go"; all)
+	@tools/setup.sh swig || echo "setup was incomplete; what is missing is skipped"
+	@bindings/swig/build.py $(LANGS) && tests/swig/run.py $(LANGS)
+
+test-swig:  ## the tests of all languages through SWIG
+	@tools/setup.sh swig || echo "setup was incomplete; what is missing is skipped"
+	@python3 tools/test.py swig
+
+test-matrix:  ## every language reads what every other wrote
+	@tools/setup.sh swig python || echo "setup was incomplete; what is missing is skipped"
+	@python3 tools/test.py matrix
 
 test-tools:  ## layers, exports, versions, header, install, README, format
 	@tools/setup.sh test && python3 tools/test.py tools

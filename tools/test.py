@@ -89,17 +89,21 @@ def ctest(preset, *selection, target="all"):
     return run
 
 
-def pytest(suite):
+def pytest(suite, folder="tests/python"):
     if suite.run("tools/setup.sh", "python"):
         suite.fail("does not install")
         return
     results = LOGS / f"{suite.name}.xml"
-    status = suite.run(PYTHON, "-m", "pytest", "tests/python", f"--junit-xml={results}",
+    status = suite.run(PYTHON, "-m", "pytest", folder, f"--junit-xml={results}",
                        "-p", "no:cacheprovider")
     before = suite.failed
     suite.take_junit(results, lambda skip: True)
     if status and suite.failed == before:
         suite.fail(f"pytest ended with {status}")
+
+
+def matrix(suite):
+    pytest(suite, "tests/matrix")
 
 
 def tools(suite):
@@ -117,7 +121,7 @@ def tools(suite):
         ("header", "tools/check-header.sh", PYTHON),
         ("install", "tools/test-install.sh", "build/release"),
         ("readme", "tools/readme-snippets.py", "--python", PYTHON, "README.md",
-         "docs/robustness.md", "docs/cpp.md"),
+         "docs/robustness.md", "docs/cpp.md", "bindings/swig/README.md"),
         ("instructions", "bench/count", "build/bench"),
         ("bench", "env", "QUICK=1", "ROUNDS=1", "PEERS=psm", f"CASES={BENCH_CASES}",
          "bench/run", "build/bench", LOGS / "bench"),
@@ -144,8 +148,9 @@ def program(*command, build=None):
             suite.skipped += 1
             return
         suite.log.flush()
-        counts = re.findall(r"^(\d+) passed, (\d+) failed$", suite.log_path.read_text(
-            encoding="utf-8", errors="replace"), re.MULTILINE)
+        text = suite.log_path.read_text(encoding="utf-8", errors="replace")
+        counts = re.findall(r"^(\d+) passed, (\d+) failed$", text, re.MULTILINE)
+        suite.skipped += sum(map(int, re.findall(r"^(\d+) skipped$", text, re.MULTILINE)))
         passed, failed = map(int, counts[-1]) if counts else (int(status == 0), 0)
         suite.passed += passed
         for _ in range(failed):
@@ -164,6 +169,8 @@ SUITES = {
     "cpp-asan": ctest("asan", "-L", "cpp", target="tests/cpp/all"),
     "c-tsan": ctest("tsan"),
     "python": pytest,
+    "swig": program("tests/swig/run.py"),
+    "matrix": matrix,
     "tools": tools,
     "model": program("tests/model/run.py"),
     "kill": program("build/release/tests/kill/kill", build="kill"),

@@ -1,0 +1,90 @@
+;; A record that any language reads, and frees: see ../README.md.
+;;
+;;   hello write NAME   allocate a record and a text, and wait for the end of the standard input
+;;   hello read NAME    check them, free both
+;;   hello churn NAME   allocate and free until the standard input ends
+(use-modules (psm) (rnrs bytevectors) (ice-9 match) (ice-9 rdelim) (ice-9 regex) (ice-9 q))
+
+(define magic #x50534d2d48454c4f)
+(define text (string->utf8 "hello from guile"))
+
+(define (check what holds)
+  (unless holds (error (string-append "wrong: " what))))
+
+(define (say . words)
+  (for-each display words)
+  (newline)
+  (force-output))
+
+(define (write-record segment)
+  (let ((where (Segment-alloc segment (bytevector-length text)))
+        (record (Segment-calloc segment 1 64)))
+    (Segment-write segment where text)
+    (Segment-pokeU64 segment record magic)
+    (Segment-pokeU64 segment (+ record 8) where)
+    (Segment-pokeU64 segment (+ record 16) (bytevector-length text))
+    (Segment-pokeU64 segment (+ record 24) record)
+    (Segment-pokeI64 segment (+ record 32) -42)
+    (Segment-pokeF64 segment (+ record 40) 2.5)
+    (Segment-setUser segment record) ; last: now others find it
+    (say "wrote " record)
+    (read-string)))
+
+(define (read-record segment)
+  (let* ((record (Segment-root segment))
+         (where (Segment-peekU64 segment (+ record 8)))
+         (length (Segment-peekU64 segment (+ record 16)))
+         (found (utf8->string (Segment-read segment where length))))
+    (check "magic" (= (Segment-peekU64 segment record) magic))
+    (check "its own address" (= (Segment-peekU64 segment (+ record 24)) record))
+    (check "offset" (= (Segment-address segment (Segment-offset segment record)) record))
+    (check "integer" (= (Segment-peekI64 segment (+ record 32)) -42))
+    (check "double" (= (Segment-peekF64 segment (+ record 40)) 2.5))
+    (check "zeros" (equal? (Segment-read segment (+ record 48) 16) (make-bytevector 16 0)))
+    (check "text" (string-match "^hello from [a-z]+$" found))
+    (Segment-free segment where)
+    (Segment-free segment record)
+    (Segment-setUser segment 0)
+    (Segment-check segment)
+    (check "blocks" (= (Segment-stat segment "blocks") 0))
+    (say "read " record " " found)))
+
+(define (input-ended?)
+  (match (select (list (current-input-port)) '() '() 0)
+    ((() _ _) #f)
+    (_ (eof-object? (read-char)))))
+
+(define (churn segment)
+  (define kept (make-q))
+  (define (give-back)
+    (let ((block (deq! kept)))
+      (check "a block" (= (Segment-peekU64 segment block) block))
+      (Segment-free segment block)))
+  (let loop ((turn 1))
+    (let ((block (Segment-alloc segment (+ 16 (random 497)))))
+      (Segment-pokeU64 segment block block)
+      (enq! kept block))
+    (when (> (q-length kept) 32) (give-back))
+    (when (zero? (modulo turn 1000)) (say "turn " turn))
+    (unless (and (zero? (modulo turn 1000)) (input-ended?)) (loop (+ turn 1))))
+  (while (not (q-empty? kept)) (give-back)))
+
+(define (run role name)
+  (let ((segment (if (eq? role read-record)
+                     (Segment-open name 0 (OPEN-JOIN) 0 0)
+                     (new-Segment name (ash 4 20)))))
+    (role segment)
+    (Segment-close segment)))
+
+(define (main role name)
+  (catch #t
+    (lambda () (run role name))
+    (lambda (key subr message arguments . rest)
+      (format (current-error-port) "hello: ~a ~a\n" message (or arguments ""))
+      (exit 1))))
+
+(match (command-line)
+  ((_ "write" name) (main write-record name))
+  ((_ "read" name) (main read-record name))
+  ((_ "churn" name) (main churn name))
+  (_ (format (current-error-port) "usage: hello write|read|churn NAME\n") (exit 1)))
