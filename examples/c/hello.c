@@ -3,16 +3,19 @@
  *
  *   hello write NAME   make both, say so, and stay until the input ends
  *   hello read NAME    check every field, follow the pointer, free both
+ *   hello churn NAME   allocate and free until the input ends
  */
 #include <inttypes.h>
+#include <poll.h>
 #include <psm.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define MAGIC UINT64_C(0x50534d2d48454c4f) /* PSM-HELO */
 
-enum { SEGMENT_BYTES = 4 << 20 };
+enum { SEGMENT_BYTES = 4 << 20, KEPT = 32 };
 
 /* 64 bytes. An address takes 8 of them, whatever the size of a pointer. */
 struct hello {
@@ -107,12 +110,44 @@ static void read_hello(const char *name) {
   PSMdeinit(segment);
 }
 
+static int input_ended(void) {
+  char byte;
+  struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
+  return poll(&input, 1, 0) > 0 && read(STDIN_FILENO, &byte, 1) == 0;
+}
+
+/* Each block holds its own address. */
+static void give_back(PSMHandle segment, void **block) {
+  if (block == NULL) return;
+  check("a block", *block == (void *)block);
+  free_block(segment, block);
+}
+
+static void churn(const char *name) {
+  PSMHandle segment = join(name, SEGMENT_BYTES, 0);
+  void **kept[KEPT] = {NULL};
+  for (uint64_t turn = 1; turn % 1000 != 1 || !input_ended(); turn++) {
+    void ***oldest = &kept[turn % KEPT];
+    give_back(segment, *oldest);
+    *oldest = allocate(segment, 16 + (size_t)rand() % 497);
+    **oldest = *oldest;
+    if (turn % 1000 == 0) {
+      printf("turn %" PRIu64 "\n", turn);
+      fflush(stdout);
+    }
+  }
+  for (int i = 0; i < KEPT; i++) give_back(segment, kept[i]);
+  PSMdeinit(segment);
+}
+
 int main(int argc, char **argv) {
   if (argc == 3 && strcmp(argv[1], "write") == 0)
     write_hello(argv[2]);
   else if (argc == 3 && strcmp(argv[1], "read") == 0)
     read_hello(argv[2]);
+  else if (argc == 3 && strcmp(argv[1], "churn") == 0)
+    churn(argv[2]);
   else
-    die("usage", "hello write|read NAME");
+    die("usage", "hello write|read|churn NAME");
   return 0;
 }

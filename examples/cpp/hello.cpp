@@ -3,10 +3,16 @@
 //
 //   hello write NAME   make both, say so, and stay until the input ends
 //   hello read NAME    check every field, follow the pointer, free both
+//   hello churn NAME   allocate and free until the input ends
+#include <poll.h>
+#include <unistd.h>
+
 #include <cstdint>
+#include <deque>
 #include <iostream>
 #include <limits>
 #include <psm.hpp>
+#include <random>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -75,6 +81,42 @@ void read(const std::string &name) {
   std::cout << "read " << address(hello) << " " << text << std::endl;
 }
 
+bool input_ended() {
+  char byte;
+  pollfd input = {STDIN_FILENO, POLLIN, 0};
+  return poll(&input, 1, 0) > 0 && ::read(STDIN_FILENO, &byte, 1) == 0;
+}
+
+// What each block holds is its own address.
+struct Block {
+  void *self;
+  std::size_t size;
+};
+
+void give_back(psm::allocator<char> &memory, const Block &block) {
+  check("a block", *static_cast<void **>(block.self) == block.self);
+  memory.deallocate(static_cast<char *>(block.self), block.size);
+}
+
+void churn(const std::string &name) {
+  const psm::segment segment(name, segment_bytes);
+  psm::allocator<char> memory(segment);
+  std::minstd_rand random(std::random_device{}());
+  std::deque<Block> kept;
+  for (std::uint64_t turn = 1; turn % 1000 != 1 || !input_ended(); turn++) {
+    const std::size_t size = std::uniform_int_distribution<std::size_t>(16, 512)(random);
+    void *block = memory.allocate(size);
+    *static_cast<void **>(block) = block;
+    kept.push_back({block, size});
+    if (kept.size() > 32) {
+      give_back(memory, kept.front());
+      kept.pop_front();
+    }
+    if (turn % 1000 == 0) std::cout << "turn " << turn << std::endl;
+  }
+  for (const Block &block : kept) give_back(memory, block);
+}
+
 }  // namespace
 
 int main(int argc, char **argv) {
@@ -84,8 +126,10 @@ int main(int argc, char **argv) {
       write(argv[2]);
     else if (role == "read")
       read(argv[2]);
+    else if (role == "churn")
+      churn(argv[2]);
     else
-      throw std::invalid_argument("usage: hello write|read NAME");
+      throw std::invalid_argument("usage: hello write|read|churn NAME");
     return 0;
   } catch (const std::exception &error) {
     std::cerr << "hello: " << error.what() << std::endl;
