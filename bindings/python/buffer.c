@@ -1,23 +1,149 @@
-/* psm._buffer.Buffer: bytes of a segment behind Python's buffer protocol.
+/* psm._buffer: bytes of a segment behind Python's buffer protocol.
  *
- * Each exported view pins the guard, so the segment stays mapped beneath it.
- * `exports` and `retired` are changed under the interpreter's lock only.
+ * A Buffer is a place in a segment. Each view of it holds an Export, an object
+ * that lives exactly as long as the view: it pins the guard, so the segment
+ * stays mapped, and it is counted, so the block is not freed beneath it. The
+ * view names the Export, not the Buffer, as its owner. Some takers of buffers
+ * (numpy.ndarray, torch.frombuffer) release a view at once, keep its owner and
+ * go on using the memory; they hold the Export then, and are safe as well.
+ *
+ * `state` is the number of exports, with two bits on top. Once RETIRED is set
+ * the number can only fall. LATER says that whoever brings it to zero frees the
+ * block. Nothing here relies on the interpreter's lock.
  */
 #include "buffer_abi.h"
 
+#include <stdatomic.h>
+#include <unistd.h>
+
 #include "guard.h"
+
+#define RETIRED ((uint64_t)1 << 63)
+#define LATER ((uint64_t)1 << 62)
+#define EXPORTS (LATER - 1)
+
+/* This bit sets PyBUF_ANY_CONTIGUOUS apart from all other kinds of request. */
+#define ANY_CONTIGUOUS 0x80
 
 typedef struct {
   PyObject_HEAD
+  PyObject *segment; /* it refers to no Buffer, so there can be no cycle */
   PSMGuard *guard;
   uintptr_t address;
   Py_ssize_t nbytes;
-  Py_ssize_t exports;
-  int retired;
+  _Atomic uint64_t state;
+  _Atomic int pinned; /* by the Buffer itself, until it goes */
+  _Atomic int freer;  /* the process that set LATER; a forked child must not free */
 } Buffer;
+
+typedef struct {
+  PyObject_HEAD
+  Buffer *buffer;
+} Export;
+
+static PyTypeObject *export_type;
+
+static void object_free(PyObject *self) {
+  PyTypeObject *type = Py_TYPE(self);
+  freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
+  release(self);
+  Py_DECREF((PyObject *)type);
+}
+
+/* ---- Export --------------------------------------------------------------- */
+
+/* Counts a view out, and frees the block if it was the last that this waited for. */
+static int buffer_uncount(Buffer *buffer) {
+  uint64_t before = atomic_fetch_sub(&buffer->state, 1);
+  int code = PSM_OK;
+  if ((before & LATER) && (before & EXPORTS) == 1 && atomic_load(&buffer->freer) == getpid()) {
+    code = psm_guard_free_pinned(buffer->guard, (void *)buffer->address);
+  }
+  psm_guard_drop(buffer->guard);
+  return code;
+}
+
+static void export_dealloc(PyObject *self) {
+  Buffer *buffer = ((Export *)self)->buffer;
+  PyObject *type, *value, *trace;
+  int code;
+  PyErr_Fetch(&type, &value, &trace);
+  Py_BEGIN_ALLOW_THREADS
+  code = buffer_uncount(buffer);
+  Py_END_ALLOW_THREADS
+  if (code != PSM_OK) { /* nobody is left to raise it to */
+    PyErr_SetString(PyExc_OSError, PSMerrorString(code));
+    PyErr_WriteUnraisable((PyObject *)buffer);
+  }
+  PyErr_Restore(type, value, trace);
+  Py_DECREF((PyObject *)buffer);
+  object_free(self);
+}
+
+static PyObject *export_buffer(PyObject *self, void *unused) {
+  (void)unused;
+  PyObject *buffer = (PyObject *)((Export *)self)->buffer;
+  Py_INCREF(buffer);
+  return buffer;
+}
+
+static int export_get(PyObject *self, Py_buffer *view, int flags) {
+  Buffer *buffer = ((Export *)self)->buffer;
+  return PyBuffer_FillInfo(view, self, (void *)buffer->address, buffer->nbytes,
+                           guard_readonly(buffer->guard), flags);
+}
+
+static PyGetSetDef export_getset[] = {
+  {"buffer", export_buffer, NULL, "Buffer: what this is a view of.", NULL},
+  {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyType_Slot export_slots[] = {
+  {Py_tp_dealloc, (void *)export_dealloc},
+  {Py_tp_getset, export_getset},
+  {Py_tp_doc, "What keeps the memory of one view; memoryview(...).obj is one."},
+  {Py_bf_getbuffer, (void *)export_get},
+  {0, NULL},
+};
+
+static PyType_Spec export_spec = {
+  .name = "psm._buffer.Export",
+  .basicsize = sizeof(Export),
+  .flags = Py_TPFLAGS_DEFAULT,
+  .slots = export_slots,
+};
+
+/* An Export that is counted and pinned; NULL with an exception set. */
+static PyObject *export_new(Buffer *buffer) {
+  uint64_t state = buffer->guard == NULL ? RETIRED : atomic_load(&buffer->state);
+  do {
+    if (state & RETIRED) {
+      PyErr_SetString(PyExc_BufferError, "the block has been freed");
+      return NULL;
+    }
+  } while (!atomic_compare_exchange_weak(&buffer->state, &state, state + 1));
+  if (!psm_guard_take(buffer->guard)) {
+    atomic_fetch_sub(&buffer->state, 1);
+    PyErr_SetString(PyExc_BufferError, "the segment is closed");
+    return NULL;
+  }
+  allocfunc allocate = (allocfunc)PyType_GetSlot(export_type, Py_tp_alloc);
+  Export *made = (Export *)allocate(export_type, 0);
+  if (made == NULL) {
+    atomic_fetch_sub(&buffer->state, 1);
+    psm_guard_drop(buffer->guard);
+    return NULL;
+  }
+  Py_INCREF((PyObject *)buffer);
+  made->buffer = buffer;
+  return (PyObject *)made;
+}
+
+/* ---- Buffer --------------------------------------------------------------- */
 
 static int buffer_init(PyObject *self, PyObject *args, PyObject *kwargs) {
   Buffer *buffer = (Buffer *)self;
+  PyObject *segment;
   unsigned long long guard;
   unsigned long long address;
   Py_ssize_t nbytes;
@@ -25,9 +151,11 @@ static int buffer_init(PyObject *self, PyObject *args, PyObject *kwargs) {
     PyErr_SetString(PyExc_TypeError, "a Buffer comes from a Segment");
     return -1;
   }
-  if (!PyArg_ParseTuple(args, "KKn", &guard, &address, &nbytes)) {
+  if (!PyArg_ParseTuple(args, "OKKn", &segment, &guard, &address, &nbytes)) {
     return -1;
   }
+  Py_INCREF(segment);
+  buffer->segment = segment;
   buffer->guard = (PSMGuard *)(uintptr_t)guard;
   buffer->address = (uintptr_t)address;
   buffer->nbytes = nbytes;
@@ -36,60 +164,80 @@ static int buffer_init(PyObject *self, PyObject *args, PyObject *kwargs) {
 }
 
 static void buffer_dealloc(PyObject *self) {
-  PyTypeObject *type = Py_TYPE(self);
-  freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
-  if (((Buffer *)self)->guard != NULL) {
-    psm_guard_unref(((Buffer *)self)->guard);
+  Buffer *buffer = (Buffer *)self;
+  if (buffer->guard != NULL) {
+    Py_BEGIN_ALLOW_THREADS
+    if (atomic_load(&buffer->pinned)) {
+      psm_guard_drop(buffer->guard);
+    }
+    psm_guard_unref(buffer->guard);
+    Py_END_ALLOW_THREADS
   }
-  release(self);
-  Py_DECREF((PyObject *)type);
+  Py_XDECREF(buffer->segment);
+  object_free(self);
 }
 
 static int buffer_get(PyObject *self, Py_buffer *view, int flags) {
   Buffer *buffer = (Buffer *)self;
   view->obj = NULL;
-  if (buffer->guard == NULL || buffer->retired) {
-    PyErr_SetString(PyExc_BufferError, "the block has been freed");
+  PyObject *owner = export_new(buffer);
+  if (owner == NULL) {
     return -1;
   }
-  if (!psm_guard_take(buffer->guard)) {
-    PyErr_SetString(PyExc_BufferError, "the segment is closed");
-    return -1;
+  int status = export_get(owner, view, flags);
+  /* numpy.ndarray(..., buffer=this) asks so, and keeps this object in place of
+   * the view's owner: from now on the mapping has to last as long as it does. */
+  if (status == 0 && (flags & ANY_CONTIGUOUS) && !atomic_exchange(&buffer->pinned, 1)) {
+    psm_guard_take_more(buffer->guard);
   }
-  if (PyBuffer_FillInfo(view, self, (void *)buffer->address, buffer->nbytes,
-                        guard_readonly(buffer->guard), flags) < 0) {
-    psm_guard_drop(buffer->guard);
-    return -1;
-  }
-  buffer->exports++;
-  return 0;
+  Py_DECREF(owner); /* the view has its own reference */
+  return status;
 }
 
+/* It is never called, as views belong to their Export; but NumPy and others
+ * take a type without it for one whose memory needs no care. */
 static void buffer_release(PyObject *self, Py_buffer *view) {
+  (void)self;
   (void)view;
-  Buffer *buffer = (Buffer *)self;
-  buffer->exports--;
-  Py_BEGIN_ALLOW_THREADS
-  psm_guard_drop(buffer->guard);
-  Py_END_ALLOW_THREADS
 }
 
 /* One caller gets True and then frees; until then nobody else can. */
 static PyObject *buffer_retire(PyObject *self, PyObject *unused) {
   (void)unused;
+  uint64_t idle = 0;
+  return PyBool_FromLong(atomic_compare_exchange_strong(&((Buffer *)self)->state, &idle, RETIRED));
+}
+
+/* True: the caller frees; False: the last view does; None: it is freed already. */
+static PyObject *buffer_retire_later(PyObject *self, PyObject *unused) {
+  (void)unused;
   Buffer *buffer = (Buffer *)self;
-  int won = !buffer->retired && buffer->exports == 0;
-  if (won) {
-    buffer->retired = 1;
-  }
-  return PyBool_FromLong(won);
+  uint64_t state = atomic_load(&buffer->state);
+  uint64_t next;
+  do {
+    if (state & RETIRED) {
+      Py_INCREF(Py_None);
+      return Py_None;
+    }
+    next = state == 0 ? RETIRED : state | RETIRED | LATER;
+    atomic_store(&buffer->freer, (int)getpid());
+  } while (!atomic_compare_exchange_weak(&buffer->state, &state, next));
+  return PyBool_FromLong(state == 0);
 }
 
 static PyObject *buffer_revive(PyObject *self, PyObject *unused) {
   (void)unused;
-  ((Buffer *)self)->retired = 0;
+  atomic_fetch_and(&((Buffer *)self)->state, ~RETIRED);
   Py_INCREF(Py_None); /* Py_RETURN_NONE of newer headers leaves this out */
   return Py_None;
+}
+
+static PyObject *get_segment(PyObject *self, void *unused) {
+  (void)unused;
+  PyObject *segment = ((Buffer *)self)->segment;
+  segment = segment == NULL ? Py_None : segment;
+  Py_INCREF(segment);
+  return segment;
 }
 
 static PyObject *get_address(PyObject *self, void *unused) {
@@ -104,21 +252,23 @@ static PyObject *get_nbytes(PyObject *self, void *unused) {
 
 static PyObject *get_exports(PyObject *self, void *unused) {
   (void)unused;
-  return PyLong_FromSsize_t(((Buffer *)self)->exports);
+  return PyLong_FromUnsignedLongLong(atomic_load(&((Buffer *)self)->state) & EXPORTS);
 }
 
 static PyObject *get_freed(PyObject *self, void *unused) {
   (void)unused;
-  return PyBool_FromLong(((Buffer *)self)->retired);
+  return PyBool_FromLong((atomic_load(&((Buffer *)self)->state) & RETIRED) != 0);
 }
 
 static PyMethodDef buffer_methods[] = {
   {"_retire", buffer_retire, METH_NOARGS, NULL},
+  {"_retire_later", buffer_retire_later, METH_NOARGS, NULL},
   {"_revive", buffer_revive, METH_NOARGS, NULL},
   {NULL, NULL, 0, NULL},
 };
 
 static PyGetSetDef buffer_getset[] = {
+  {"segment", get_segment, NULL, "Segment: what it belongs to.", NULL},
   {"address", get_address, NULL, "int: the address, the same in every member.", NULL},
   {"nbytes", get_nbytes, NULL, "int: bytes.", NULL},
   {"exports", get_exports, NULL, "int: how many views of it are alive.", NULL},
@@ -144,23 +294,52 @@ static PyType_Spec buffer_spec = {
   .slots = buffer_slots,
 };
 
-static struct PyModuleDef module_def = {
-  PyModuleDef_HEAD_INIT,
-  .m_name = "psm._buffer",
-  .m_size = -1,
-};
+/* ---- The module ----------------------------------------------------------- */
 
-__attribute__((visibility("default"))) PyMODINIT_FUNC PyInit__buffer(void) {
-  PyObject *module = PyModule_Create(&module_def);
-  PyObject *type = module == NULL ? NULL : PyType_FromSpec(&buffer_spec);
-  if (type == NULL || PyModule_AddObject(module, "Buffer", type) < 0) {
-    Py_XDECREF(type);
-    Py_XDECREF(module);
-    return NULL;
+static int add_type(PyObject *module, const char *name, PyType_Spec *spec, PyObject **type) {
+  *type = PyType_FromSpec(spec);
+  if (*type == NULL) {
+    return -1;
+  }
+  Py_INCREF(*type); /* the module takes one, and the file keeps one */
+  if (PyModule_AddObject(module, name, *type) < 0) {
+    Py_DECREF(*type);
+    return -1;
+  }
+  return 0;
+}
+
+/* Guards and types belong to the process, so one interpreter may have them. */
+static int module_exec(PyObject *module) {
+  PyObject *buffer_type;
+  if (PyInterpreterState_GetID(PyInterpreterState_Get()) != 0) {
+    PyErr_SetString(PyExc_ImportError,
+                    "psm cannot be imported in a subinterpreter; use it in the main interpreter, "
+                    "or in processes");
+    return -1;
+  }
+  if (add_type(module, "Export", &export_spec, (PyObject **)&export_type) < 0 ||
+      add_type(module, "Buffer", &buffer_spec, &buffer_type) < 0) {
+    return -1;
   }
   /* Later than any atexit function of Python: those of others, such as the one
    * that empties multiprocessing's queues, may still need their segments. If
    * there is no room, the kernel notices the end of the process instead. */
   (void)Py_AtExit(psm_guard_close_all);
-  return module;
+  return 0;
+}
+
+static PyModuleDef_Slot module_slots[] = {
+  {Py_mod_exec, (void *)module_exec},
+  {0, NULL},
+};
+
+static struct PyModuleDef module_def = {
+  PyModuleDef_HEAD_INIT,
+  .m_name = "psm._buffer",
+  .m_slots = module_slots,
+};
+
+__attribute__((visibility("default"))) PyMODINIT_FUNC PyInit__buffer(void) {
+  return PyModuleDef_Init(&module_def);
 }

@@ -47,7 +47,7 @@ def test_child_by_fork_is_a_member(segment: Any) -> None:
 
     assert in_child(child) == 0
     assert [m.pid for m in segment.members() if m.alive] == [os.getpid()]
-    found = segment.block(segment.user, 100)
+    found = segment.block_at(segment.user, 100)
     assert found[:3] == b"new"
     found.free()
     with pytest.raises(psm.DoubleFree):
@@ -254,6 +254,6 @@ def test_kept_segment_survives_a_kill(name: str) -> None:
     )
     subprocess.run([sys.executable, "-c", code, name], timeout=WATCHDOG)
     with psm.open(name, "1MiB") as segment:
-        assert segment.block(segment.user, 100)[:2] == b"hi"
+        assert segment.block_at(segment.user, 100)[:2] == b"hi"
         assert segment.stat().members == 1
         segment.check()

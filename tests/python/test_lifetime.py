@@ -48,8 +48,8 @@ def test_closed_segment_refuses_everything(segment: Any) -> None:
         lambda: segment.aligned(64, 1),
         lambda: segment.realloc(address, 1),
         lambda: segment.free(address),
-        lambda: segment.block(address),
-        lambda: segment.block(address, 1),
+        lambda: segment.block_at(address),
+        lambda: segment.block_at(address, 1),
         lambda: segment.alloc_to(address, 1),
         lambda: segment.free_from(address),
         lambda: segment.user,
@@ -122,7 +122,7 @@ def test_block_with_views_is_not_freed(segment: Any) -> None:
 
 def test_failed_free_leaves_the_block_usable(segment: Any) -> None:
     block = segment.alloc(100)
-    other = segment.block(block)
+    other = segment.block_at(block)
     other.free()
     with pytest.raises(psm.DoubleFree):
         block.free()
@@ -255,7 +255,7 @@ def test_read_only(name: str) -> None:
             import sys, psm
             with psm.open(sys.argv[1], readonly=True) as reader:
                 assert reader.readonly
-                found = reader.block(reader.user, 100)
+                found = reader.block_at(reader.user, 100)
                 assert found[:3] == b"abc" and memoryview(found).readonly
                 assert reader.view(found, 3).readonly
                 def refused(call):

@@ -17,7 +17,7 @@ import pytest
 
 import psm
 from conftest import ROOT, WATCHDOG, file_of
-from psm.segment import parse_size, show_size
+from psm.sizes import parse_size, show_size
 
 PACKAGE = Path(psm.__file__).parent
 
@@ -166,7 +166,7 @@ def test_mode_and_keep(tmp_path: Path) -> None:
         segment.user = block
     assert path.exists()
     with psm.open(path, create=False) as segment:
-        found = segment.block(segment.user, 100)
+        found = segment.block_at(segment.user, 100)
         assert bytes(found) == b"k" * 100
         assert found.address == block.address
         found.free()
@@ -290,18 +290,18 @@ def test_free_takes_every_form(segment: Any) -> None:
 def test_block_from_an_address(segment: Any) -> None:
     block = segment.alloc(100)
     block[:4] = b"data"
-    same = segment.block(block.address, 100)
+    same = segment.block_at(block.address, 100)
     assert (same.address, same.nbytes, same[:4]) == (block.address, 100, b"data")
-    usable = segment.block(block.address)
+    usable = segment.block_at(block.address)
     assert usable.nbytes >= 100
     with pytest.raises(psm.InvalidArgument):
-        segment.block(block.address, usable.nbytes + 1)
+        segment.block_at(block.address, usable.nbytes + 1)
     for wrong in (block.address + 16, segment.address, 0, 12345, 1 << 63):
         with pytest.raises(psm.BadPointer):
-            segment.block(wrong)
+            segment.block_at(wrong)
     same.free()
     with pytest.raises(psm.DoubleFree):
-        segment.block(block.address)
+        segment.block_at(block.address)
     with pytest.raises(psm.DoubleFree):
         block.free()
 
@@ -358,7 +358,7 @@ def test_structs(segment: Any) -> None:
     assert segment.cast("struct psm_test_point *", 0) == psm.ffi.NULL
     kind = psm.ffi.typeof("struct psm_test_point *")
     assert segment.cast(kind, one).x == 1.5
-    block = segment.block(one)
+    block = segment.block_at(one)
     assert segment.cast("double *", block)[0] == 1.5
     with pytest.raises(TypeError):
         segment.cast("struct psm_test_point", one)
