@@ -66,6 +66,31 @@ def segment(name: str) -> Iterator[Any]:
         yield opened
 
 
+def run_python(code: str, *arguments: object, python: str = sys.executable) -> None:
+    """Runs a program that must end well and say nothing, not even a warning."""
+    done = subprocess.run(
+        [python, "-W", "error", "-X", "dev", "-c", code, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=WATCHDOG,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def in_child(work: Callable[[], object]) -> int:
+    """Runs `work` in a child by os.fork; its exit status."""
+    child = os.fork()
+    if child == 0:
+        try:
+            work()
+            os._exit(0)
+        except BaseException:
+            sys.excepthook(*sys.exc_info())
+            os._exit(1)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
 class Peer:
     """A process that answers each line with one line, "ok ..." or "error ..."."""
 

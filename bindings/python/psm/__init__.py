@@ -30,6 +30,8 @@ from .structures import cdef
 if TYPE_CHECKING:
     from .array import Array as Array
 
+    ffi: Any
+
 __all__ = [
     "Block",
     "Deaths",
@@ -41,8 +43,8 @@ __all__ = [
     "ffi",
     "open",
     "sweep",
-    *errors.__all__,
 ]
+__all__ += errors.__all__
 
 __version__: str = _ffi.string(_lib.PSMversion()).decode("ascii")
 
@@ -54,7 +56,7 @@ def __getattr__(name: str) -> Any:
 
         return user_ffi()
     if name == "Array":
-        from .array import Array as Array
+        from .array import Array
 
         return Array
     raise AttributeError(f"module 'psm' has no attribute {name!r}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import sys
-from typing import Any, Optional
+from typing import Any, Optional, cast
 
 from . import errors
 from ._buffer import Buffer
@@ -21,10 +21,9 @@ def block_of(thing: object) -> Optional[Buffer]:
     """The Block behind a Block or an Array; None for anything else."""
     if isinstance(thing, Buffer):
         return thing
-    array = sys.modules.get("psm.array")
+    array: Any = sys.modules.get("psm.array")
     if array is not None and isinstance(thing, array.Array):
-        block: Optional[Buffer] = thing.block
-        return block
+        return cast(Any, thing).block  # type: ignore[no-any-return]
     return None
 
 

@@ -133,13 +133,13 @@ def inside(
 ) -> Array:
     """The Array that lies in a block, `start` bytes from its beginning."""
     return np.ndarray.__new__(
-        Array, shape, dtype, memoryview(block), start, strides, order  # type: ignore[arg-type]
+        Array, shape, dtype, memoryview(block), start, strides, order
     )
 
 
 def bytes_of(block: Block) -> Any:
     """An ndarray of the bytes of a block."""
-    return np.frombuffer(memoryview(block), np.uint8)  # type: ignore[arg-type]
+    return np.frombuffer(memoryview(block), np.uint8)
 
 
 def allocate(

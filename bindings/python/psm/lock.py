@@ -9,7 +9,7 @@ from ._psm import ffi, lib
 from .addresses import Address, to_int, to_pointer
 
 if TYPE_CHECKING:
-    from .segment import Segment
+    from .handle import Handle
 
 _OWNER_DIED = int(lib.PSM_OWNER_DIED)
 
@@ -29,7 +29,7 @@ class Lock:
 
     __slots__ = ("_pointer", "_segment")
 
-    def __init__(self, segment: Segment, address: Address) -> None:
+    def __init__(self, segment: Handle, address: Address) -> None:
         self._segment = segment
         self._pointer = ffi.cast("uint32_t *", to_pointer(to_int(address)))
 

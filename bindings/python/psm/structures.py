@@ -15,7 +15,7 @@ def user_ffi() -> Any:
     with _lock:
         if _ffi is None:
             # Its parser takes longer to import than all the rest of psm.
-            from cffi import FFI
+            from cffi import FFI  # type: ignore[import-untyped, unused-ignore]
 
             _ffi = FFI()
         return _ffi
