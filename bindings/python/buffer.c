@@ -165,13 +165,13 @@ static int buffer_init(PyObject *self, PyObject *args, PyObject *kwargs) {
 
 static void buffer_dealloc(PyObject *self) {
   Buffer *buffer = (Buffer *)self;
-  if (buffer->guard != NULL) {
+  if (atomic_load(&buffer->pinned)) {
     Py_BEGIN_ALLOW_THREADS
-    if (atomic_load(&buffer->pinned)) {
-      psm_guard_drop(buffer->guard);
-    }
-    psm_guard_unref(buffer->guard);
+    psm_guard_drop(buffer->guard);
     Py_END_ALLOW_THREADS
+  }
+  if (buffer->guard != NULL) {
+    psm_guard_unref(buffer->guard);
   }
   Py_XDECREF(buffer->segment);
   object_free(self);

@@ -19,6 +19,19 @@ if TYPE_CHECKING:
     from .array import Array
 
 
+_array: Any = None
+
+
+def _numpy_side() -> Any:
+    """The module psm.array, which is imported when it is first needed."""
+    global _array
+    if _array is None:
+        from . import array
+
+        _array = array
+    return _array
+
+
 class Access(Allocation):
     """The calls that look at memory as something."""
 
@@ -150,21 +163,18 @@ class Access(Allocation):
             ImportError: NumPy is not installed.
             As `alloc`.
         """
-        from .array import allocate
-
-        return allocate(self, shape, dtype, order)
+        made: Array = _numpy_side().allocate(self, shape, dtype, order)
+        return made
 
     def empty_like(self, array: Any, dtype: Any = None) -> Array:
         """An array with the shape, dtype and order of another, as `array`."""
-        from .array import allocate_like
-
-        return allocate_like(self, array, dtype)
+        made: Array = _numpy_side().allocate_like(self, array, dtype)
+        return made
 
     def copy(self, array: Any) -> Array:
         """A copy in this segment of anything that `numpy.asarray` takes, as `array`."""
-        from .array import allocate_copy
-
-        return allocate_copy(self, array)
+        made: Array = _numpy_side().allocate_copy(self, array)
+        return made
 
     # ---- Locks --------------------------------------------------------------------
 

@@ -40,6 +40,8 @@ class Array(_Base):
     def block(self) -> Optional[Block]:
         """Block or None: what its items lie in; None in private memory."""
         base: Any = self.base
+        if type(base) is Export:  # the common case, and the quick one
+            return base.buffer  # type: ignore[return-value]
         while isinstance(base, np.ndarray):
             base = base.base
         if isinstance(base, memoryview):
@@ -152,7 +154,7 @@ def allocate(
             f"the dtype {kind} holds Python objects, which other processes cannot follow"
         )
     lengths = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
-    if any(length < 0 for length in lengths):
+    if lengths and min(lengths) < 0:
         raise errors.InvalidArgument(f"a shape is not negative: {shape}")
     block = segment.aligned(_ALIGNMENT, math.prod(lengths) * kind.itemsize)
     try:
