@@ -137,18 +137,21 @@ class Peer:
                     pass
 
 
-@pytest.fixture(scope="session")
-def peer_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """peer.c with the core, compiled here: no libpsm needs to be installed."""
+def compile_c(program: Path, source: Path) -> Path:
+    """A C program with the core in it: no libpsm needs to be installed."""
     compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
-        pytest.fail("the cross-language tests need a C compiler")
-    program = tmp_path_factory.mktemp("peer") / "peer"
+        pytest.fail("the tests across languages need a C compiler")
     include = [f"-I{ROOT / 'include'}", f"-I{ROOT / 'core'}"]
-    sources = [str(Path(__file__).with_name("peer.c")), str(ROOT / "core" / "psm.c")]
+    sources = [str(source), str(ROOT / "core" / "psm.c")]
     command = [*compiler.split(), "-std=gnu11", "-O2", "-g", *include, *sources]
     subprocess.run([*command, "-o", str(program), "-pthread"], check=True, timeout=WATCHDOG)
     return program
+
+
+@pytest.fixture(scope="session")
+def peer_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return compile_c(tmp_path_factory.mktemp("peer") / "peer", Path(__file__).with_name("peer.c"))
 
 
 @pytest.fixture
