@@ -10,7 +10,7 @@ build_release = mkdir -p build/logs; \
   || { cat build/logs/build.log; exit 1; }
 
 .PHONY: help setup build demo test test-c test-asan test-tsan test-python test-tools \
-        kill soak model fuzz bench format format-check coverage clean
+        kill soak model fuzz bench bench-python format format-check coverage clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | awk -F '\t' '{ printf "  make %-14s%s\n", $$1, $$2 }'
@@ -74,6 +74,10 @@ bench:  ## compare with other allocators
 	@cmake --preset bench > build/logs/configure.log || { cat build/logs/configure.log; exit 1; }
 	@cmake --build --preset bench > build/logs/bench-build.log || { cat build/logs/bench-build.log; exit 1; }
 	@bench/run build/bench
+
+bench-python:  ## compare the Python package with multiprocessing (QUICK=1, ROUNDS=...)
+	@tools/setup.sh bench-python
+	@bench/python/run $(VENV_PYTHON)
 
 format:  ## format the C sources
 	@tools/setup.sh format && tools/format.sh

@@ -9,11 +9,12 @@ import subprocess
 import sys
 from typing import Any
 
-import numpy as np
 import pytest
 
 import psm
 from conftest import WATCHDOG, file_of
+
+np = pytest.importorskip("numpy")
 
 POINT = np.dtype([("x", "f8"), ("y", "i4"), ("tag", "S4")])
 

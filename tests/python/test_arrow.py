@@ -8,12 +8,13 @@ import subprocess
 import sys
 from typing import Any
 
-import pyarrow as pa
 import pytest
 
 import psm
-import psm.arrow
 from conftest import WATCHDOG, file_of
+
+pa = pytest.importorskip("pyarrow")
+import psm.arrow  # noqa: E402  (it needs pyarrow)
 
 
 def table(rows: int) -> Any:

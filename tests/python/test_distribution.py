@@ -42,7 +42,7 @@ def call(*command: object, cwd: Path = ROOT) -> str:
 @pytest.fixture(scope="module")
 def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sdist")
-    call(sys.executable, "-m", "build", "--sdist", "--outdir", folder, ROOT)
+    call(sys.executable, "-m", "build", "--sdist", "--no-isolation", "--outdir", folder, ROOT)
     [path] = folder.iterdir()
     return path
 
@@ -159,6 +159,8 @@ def upper(block):
     return block
 
 def main():
+    from importlib.metadata import distributions
+    assert {d.metadata["Name"] for d in distributions()} <= {"psm", "cffi", "pycparser"}
     import psm
     assert os.path.realpath(psm.__file__).startswith(os.path.realpath(sys.prefix)), psm.__file__
     assert "numpy" not in sys.modules
@@ -203,9 +205,6 @@ def test_in_a_clean_environment(python: str, wheel: Path, name: str, tmp_path: P
     inside = home / "bin" / "python"
     pip = [sys.executable, "-m", "pip", "--python", inside, "--disable-pip-version-check"]
     call(*pip, "install", "--quiet", wheel)
-    call(*pip, "check")
-    listing = call(*pip, "list", "--format=freeze")
-    assert {line.partition("==")[0] for line in listing.split()} <= {"psm", "cffi", "pycparser"}
     script = tmp_path / "smoke.py"
     script.write_text(SMOKE)
     assert call(inside, "-X", "dev", "-W", "error", script, name, cwd=tmp_path) == ""

@@ -5,13 +5,17 @@ from __future__ import annotations
 import inspect
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any, Iterator, Tuple
 
 import pytest
 
 import psm
-import psm.arrow
-from conftest import ROOT, WATCHDOG
+from conftest import ROOT, WATCHDOG, file_of
+
+pytest.importorskip("numpy")
+pytest.importorskip("pyarrow")
+import psm.arrow  # noqa: E402  (it needs pyarrow)
 
 PAGE = ROOT / "docs" / "python.md"
 
@@ -27,11 +31,14 @@ def test_reference_is_up_to_date() -> None:
     assert (done.returncode, done.stdout) == (0, "")
 
 
-def test_the_page_runs() -> None:
+def test_the_page_runs(name: str, tmp_path: Path) -> None:
+    """Under a name of its own, so that two runs do not meet."""
+    page = tmp_path / "python.md"
+    page.write_text(PAGE.read_text().replace("shm:tutorial", name))
     done = subprocess.run(
         [
             *(sys.executable, str(ROOT / "tools" / "readme-snippets.py")),
-            *("--python", sys.executable, str(PAGE)),
+            *("--python", sys.executable, str(page)),
         ],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -40,6 +47,7 @@ def test_the_page_runs() -> None:
     )
     assert done.returncode == 0, done.stdout
     assert done.stdout.count(": ok") >= 6
+    assert not file_of(name).exists()
 
 
 def public() -> Iterator[Tuple[str, Any]]:

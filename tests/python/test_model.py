@@ -13,8 +13,11 @@ import pickle
 import signal
 from typing import Any, Dict, List, Tuple
 
-import numpy as np
 import pytest
+
+np = pytest.importorskip("numpy")
+pytest.importorskip("hypothesis")
+
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (

@@ -13,11 +13,12 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Callable
 
-import numpy as np
 import pytest
 
 import psm
 from conftest import WATCHDOG, file_of
+
+np = pytest.importorskip("numpy")
 
 METHODS = ["fork", "spawn", "forkserver"]
 GIB = 1 << 30

@@ -5,12 +5,13 @@ from __future__ import annotations
 import ctypes
 from typing import Any, Callable
 
-import numpy as np
 import pytest
 
 import peer as mine
 import psm
 from conftest import Peer
+
+np = pytest.importorskip("numpy")
 
 COUNT = 200
 

@@ -14,13 +14,14 @@ import io
 import struct
 from typing import Any, Callable, Dict
 
-import numpy as np
-import pyarrow as pa
 import pytest
 from cffi import FFI
 
 import psm
 from conftest import file_of, in_child
+
+np = pytest.importorskip("numpy")
+pa = pytest.importorskip("pyarrow")
 
 NBYTES = 4096
 
