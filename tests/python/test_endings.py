@@ -194,11 +194,25 @@ def test_sweep(tmp_path: Path) -> None:
         psm.sweep(tmp_path / "nowhere")
 
 
-def test_sweep_in_the_shared_memory_directory(name: str) -> None:
-    run_python("import os, sys, psm; s = psm.open(sys.argv[1], '1MiB'); os._exit(0)", name)
-    assert file_of(name).exists()
-    assert str(file_of(name)) in psm.sweep()
-    assert not file_of(name).exists()
+def test_sweep_in_the_shared_memory_directory() -> None:
+    """In one of its own, so that nothing of others is swept."""
+    code = """if True:
+        import os, psm
+        for name in ("shm:one", "shm:two"):
+            if os.fork() == 0:
+                segment = psm.open(name, "1MiB")
+                os._exit(0)
+            os.wait()
+        assert sorted(os.listdir("/dev/shm")) == ["one", "two"]
+        assert psm.sweep() == ["/dev/shm/one", "/dev/shm/two"]
+        assert os.listdir("/dev/shm") == []
+    """
+    private = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /dev/shm && exec "$@"', "sh"]
+    try:
+        subprocess.run([*private, "true"], check=True, stderr=subprocess.DEVNULL)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("a mount of one's own needs root and unshare")
+    subprocess.run([*private, sys.executable, "-c", code], check=True, timeout=WATCHDOG)
 
 
 def test_sweep_while_others_come_and_go(tmp_path: Path) -> None:

@@ -62,11 +62,13 @@ def readme_examples() -> "list[str]":
 
 
 @pytest.mark.parametrize("example", readme_examples())
-def test_readme(example: str, name: str) -> None:
+def test_readme(example: str, name: str, tmp_path: Path) -> None:
     code = example.replace("shm:psm-example", name)
     assert name in code
+    script = tmp_path / "example.py"
+    script.write_text(code)
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code],
+        [sys.executable, "-W", "error", str(script)],
         stderr=subprocess.PIPE,
         text=True,
         timeout=WATCHDOG,
