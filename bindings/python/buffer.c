@@ -80,6 +80,15 @@ static void export_dealloc(PyObject *self) {
   object_free(self);
 }
 
+/* Only export_new makes them. */
+static PyObject *export_refuse(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+  (void)type;
+  (void)args;
+  (void)kwargs;
+  PyErr_SetString(PyExc_TypeError, "an Export comes from a view of a Block");
+  return NULL;
+}
+
 static PyObject *export_buffer(PyObject *self, void *unused) {
   (void)unused;
   PyObject *buffer = (PyObject *)((Export *)self)->buffer;
@@ -99,6 +108,7 @@ static PyGetSetDef export_getset[] = {
 };
 
 static PyType_Slot export_slots[] = {
+  {Py_tp_new, (void *)export_refuse},
   {Py_tp_dealloc, (void *)export_dealloc},
   {Py_tp_getset, export_getset},
   {Py_tp_doc, "What keeps the memory of one view; memoryview(...).obj is one."},

@@ -135,6 +135,12 @@ def test_view_and_its_owner(segment: Any) -> None:
     assert block.exports == 1
     again.release()
     assert block.exports == 0
+    for made_by_hand in (psm.Block, type(memoryview(block).obj)):
+        with pytest.raises(TypeError):
+            made_by_hand()
+    assert psm.Block.__new__(psm.Block).segment is None
+    with pytest.raises(BufferError):
+        memoryview(psm.Block.__new__(psm.Block))
 
 
 def test_free_later(segment: Any) -> None:
