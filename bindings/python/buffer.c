@@ -7,20 +7,16 @@
  * (numpy.ndarray, torch.frombuffer) release a view at once, keep its owner and
  * go on using the memory; they hold the Export then, and are safe as well.
  *
- * `state` is the number of exports, with two bits on top. Once RETIRED is set
- * the number can only fall. LATER says that whoever brings it to zero frees the
- * block. Nothing here relies on the interpreter's lock.
+ * A Buffer is *retired* by who frees it. An Export is counted first and looks
+ * for that then; who retires looks for Exports then: one of them sees the other.
+ * Nothing here relies on the interpreter's lock.
  */
 #include "buffer_abi.h"
 
 #include <stdatomic.h>
-#include <unistd.h>
 
 #include "guard.h"
-
-#define RETIRED ((uint64_t)1 << 63)
-#define LATER ((uint64_t)1 << 62)
-#define EXPORTS (LATER - 1)
+#include "views.h"
 
 /* This bit sets PyBUF_ANY_CONTIGUOUS apart from all other kinds of request. */
 #define ANY_CONTIGUOUS 0x80
@@ -31,9 +27,9 @@ typedef struct {
   PSMGuard *guard;
   uintptr_t address;
   Py_ssize_t nbytes;
-  _Atomic uint64_t state;
+  uint64_t key; /* of views.h, if it is a Block; 0: its views keep no block */
+  _Atomic int retired;
   _Atomic int pinned; /* by the Buffer itself, until it goes */
-  _Atomic int freer;  /* the process that set LATER; a forked child must not free */
 } Buffer;
 
 typedef struct {
@@ -41,6 +37,7 @@ typedef struct {
   Buffer *buffer;
 } Export;
 
+static PyTypeObject *buffer_type;
 static PyTypeObject *export_type;
 
 static void object_free(PyObject *self) {
@@ -54,9 +51,8 @@ static void object_free(PyObject *self) {
 
 /* Counts a view out, and frees the block if it was the last that this waited for. */
 static int buffer_uncount(Buffer *buffer) {
-  uint64_t before = atomic_fetch_sub(&buffer->state, 1);
   int code = PSM_OK;
-  if ((before & LATER) && (before & EXPORTS) == 1 && atomic_load(&buffer->freer) == getpid()) {
+  if (buffer->key != 0 && psm_views_remove(buffer->key)) {
     code = psm_guard_free_pinned(buffer->guard, (void *)buffer->address);
   }
   psm_guard_drop(buffer->guard);
@@ -123,25 +119,46 @@ static PyType_Spec export_spec = {
   .slots = export_slots,
 };
 
+static int buffer_refuse(const char *why) {
+  PyErr_SetString(PyExc_BufferError, why);
+  return 0;
+}
+
+/* Counts a view in, and pins the guard; 0 with an exception set. */
+static int buffer_count(Buffer *buffer) {
+  int status;
+  if (!psm_guard_take(buffer->guard)) {
+    return buffer_refuse("the segment is closed");
+  }
+  status = buffer->key != 0 ? psm_views_add(buffer->key) : 0;
+  if (status == 0 && !atomic_load(&buffer->retired)) {
+    return 1;
+  }
+  if (status == 0) {
+    (void)buffer_uncount(buffer);
+  } else {
+    psm_guard_drop(buffer->guard);
+  }
+  if (status == PSM_VIEWS_NO_MEMORY) {
+    PyErr_NoMemory();
+    return 0;
+  }
+  return buffer_refuse("the block has been freed");
+}
+
 /* An Export that is counted and pinned; NULL with an exception set. */
 static PyObject *export_new(Buffer *buffer) {
-  uint64_t state = buffer->guard == NULL ? RETIRED : atomic_load(&buffer->state);
-  do {
-    if (state & RETIRED) {
-      PyErr_SetString(PyExc_BufferError, "the block has been freed");
-      return NULL;
-    }
-  } while (!atomic_compare_exchange_weak(&buffer->state, &state, state + 1));
-  if (!psm_guard_take(buffer->guard)) {
-    atomic_fetch_sub(&buffer->state, 1);
-    PyErr_SetString(PyExc_BufferError, "the segment is closed");
+  allocfunc allocate = (allocfunc)PyType_GetSlot(export_type, Py_tp_alloc);
+  if (buffer->guard == NULL) {
+    buffer_refuse("the block has been freed");
     return NULL;
   }
-  allocfunc allocate = (allocfunc)PyType_GetSlot(export_type, Py_tp_alloc);
+  if (!buffer_count(buffer)) {
+    return NULL;
+  }
   Export *made = (Export *)allocate(export_type, 0);
   if (made == NULL) {
-    atomic_fetch_sub(&buffer->state, 1);
-    psm_guard_drop(buffer->guard);
+    (void)buffer_uncount(buffer);
     return NULL;
   }
   Py_INCREF((PyObject *)buffer);
@@ -169,6 +186,7 @@ static int buffer_init(PyObject *self, PyObject *args, PyObject *kwargs) {
   buffer->guard = (PSMGuard *)(uintptr_t)guard;
   buffer->address = (uintptr_t)address;
   buffer->nbytes = nbytes;
+  buffer->key = Py_TYPE(self) == buffer_type ? 0 : psm_views_key(buffer->address);
   psm_guard_ref(buffer->guard);
   return 0;
 }
@@ -211,34 +229,39 @@ static void buffer_release(PyObject *self, Py_buffer *view) {
   (void)view;
 }
 
+static int buffer_win(Buffer *buffer) {
+  int living = 0;
+  return atomic_compare_exchange_strong(&buffer->retired, &living, 1);
+}
+
 /* One caller gets True and then frees; until then nobody else can. */
 static PyObject *buffer_retire(PyObject *self, PyObject *unused) {
   (void)unused;
-  uint64_t idle = 0;
-  return PyBool_FromLong(atomic_compare_exchange_strong(&((Buffer *)self)->state, &idle, RETIRED));
+  Buffer *buffer = (Buffer *)self;
+  int won = buffer_win(buffer);
+  if (won && psm_views_count(buffer->key) != 0) {
+    atomic_store(&buffer->retired, 0);
+    won = 0;
+  }
+  return PyBool_FromLong(won);
 }
 
 /* True: the caller frees; False: the last view does; None: it is freed already. */
 static PyObject *buffer_retire_later(PyObject *self, PyObject *unused) {
   (void)unused;
   Buffer *buffer = (Buffer *)self;
-  uint64_t state = atomic_load(&buffer->state);
-  uint64_t next;
-  do {
-    if (state & RETIRED) {
-      Py_INCREF(Py_None);
-      return Py_None;
-    }
-    next = state == 0 ? RETIRED : state | RETIRED | LATER;
-    atomic_store(&buffer->freer, (int)getpid());
-  } while (!atomic_compare_exchange_weak(&buffer->state, &state, next));
-  return PyBool_FromLong(state == 0);
+  int status = buffer_win(buffer) ? psm_views_end(buffer->key) : PSM_VIEWS_ENDING;
+  if (status == PSM_VIEWS_ENDING) {
+    Py_INCREF(Py_None); /* Py_RETURN_NONE of newer headers leaves this out */
+    return Py_None;
+  }
+  return PyBool_FromLong(status);
 }
 
 static PyObject *buffer_revive(PyObject *self, PyObject *unused) {
   (void)unused;
-  atomic_fetch_and(&((Buffer *)self)->state, ~RETIRED);
-  Py_INCREF(Py_None); /* Py_RETURN_NONE of newer headers leaves this out */
+  atomic_store(&((Buffer *)self)->retired, 0);
+  Py_INCREF(Py_None);
   return Py_None;
 }
 
@@ -262,12 +285,12 @@ static PyObject *get_nbytes(PyObject *self, void *unused) {
 
 static PyObject *get_exports(PyObject *self, void *unused) {
   (void)unused;
-  return PyLong_FromUnsignedLongLong(atomic_load(&((Buffer *)self)->state) & EXPORTS);
+  return PyLong_FromUnsignedLongLong(psm_views_count(((Buffer *)self)->key));
 }
 
 static PyObject *get_freed(PyObject *self, void *unused) {
   (void)unused;
-  return PyBool_FromLong((atomic_load(&((Buffer *)self)->state) & RETIRED) != 0);
+  return PyBool_FromLong(atomic_load(&((Buffer *)self)->retired));
 }
 
 static PyMethodDef buffer_methods[] = {
@@ -304,6 +327,21 @@ static PyType_Spec buffer_spec = {
   .slots = buffer_slots,
 };
 
+/* For who frees by address: views(address) -> int. */
+static PyObject *module_views(PyObject *module, PyObject *address) {
+  (void)module;
+  unsigned long long block = PyLong_AsUnsignedLongLong(address);
+  if (PyErr_Occurred() != NULL) {
+    return NULL;
+  }
+  return PyLong_FromUnsignedLongLong(psm_views_count(psm_views_key((uintptr_t)block)));
+}
+
+static PyMethodDef module_methods[] = {
+  {"views", module_views, METH_O, "How many views this process has of the block at an address."},
+  {NULL, NULL, 0, NULL},
+};
+
 /* ---- The module ----------------------------------------------------------- */
 
 static int add_type(PyObject *module, const char *name, PyType_Spec *spec, PyObject **type) {
@@ -321,7 +359,6 @@ static int add_type(PyObject *module, const char *name, PyType_Spec *spec, PyObj
 
 /* Guards and types belong to the process, so one interpreter may have them. */
 static int module_exec(PyObject *module) {
-  PyObject *buffer_type;
   if (PyInterpreterState_GetID(PyInterpreterState_Get()) != 0) {
     PyErr_SetString(PyExc_ImportError,
                     "psm cannot be imported in a subinterpreter; use it in the main interpreter, "
@@ -329,9 +366,10 @@ static int module_exec(PyObject *module) {
     return -1;
   }
   if (add_type(module, "Export", &export_spec, (PyObject **)&export_type) < 0 ||
-      add_type(module, "Buffer", &buffer_spec, &buffer_type) < 0) {
+      add_type(module, "Buffer", &buffer_spec, (PyObject **)&buffer_type) < 0) {
     return -1;
   }
+  psm_views_begin();
   /* Later than any atexit function of Python: those of others, such as the one
    * that empties multiprocessing's queues, may still need their segments. If
    * there is no room, the kernel notices the end of the process instead. */
@@ -347,6 +385,7 @@ static PyModuleDef_Slot module_slots[] = {
 static struct PyModuleDef module_def = {
   PyModuleDef_HEAD_INIT,
   .m_name = "psm._buffer",
+  .m_methods = module_methods,
   .m_slots = module_slots,
 };
 

@@ -297,7 +297,7 @@ def test_a_million_blocks_do_not_grow_the_process(name: str) -> None:
         turn(20_000)
         before, objects = pages(), len(gc.get_objects())
         turn(1_000_000)
-        assert pages() - before < 64
+        assert pages() - before < 1000  # 4 bytes for each; the least leak is 16
         assert len(gc.get_objects()) - objects < 100
         assert segment.stat().blocks == 0
 

@@ -11,6 +11,7 @@ import ctypes
 import gc
 import importlib.util
 import io
+import pickle
 import struct
 from typing import Any, Callable, Dict
 
@@ -208,7 +209,86 @@ def test_free_later_that_fails_is_told(
     block = segment.alloc(100)
     view = memoryview(block)
     block.free_later()
-    segment.free(block.address)  # by somebody who has no right to
+
+    def child() -> None:  # somebody who has no right to
+        segment.free(block.address)
+
+    assert in_child(child) == 0
     view.release()
     assert len(told) == 1 and "free" in told[0]
     segment.check()
+
+
+def test_one_block_by_several_names(segment: Any) -> None:
+    """Views count for the block, through whichever object they were taken."""
+    block = segment.alloc(100)
+    names = [block, segment.block(block.offset), pickle.loads(pickle.dumps(block))]
+    view = memoryview(names[1])
+    assert [name.exports for name in names] == [1, 1, 1]
+    for free in (*(name.free for name in names), lambda: segment.free(block.address)):
+        with pytest.raises(psm.BlockInUse):
+            free()
+    with pytest.raises(psm.BlockInUse):
+        segment.realloc(block.address, 1000)
+    assert names[2].free_later() is False
+    for name in names:  # it is as good as freed
+        with pytest.raises(BufferError):
+            memoryview(name)
+        with pytest.raises(psm.DoubleFree):
+            name.free_later()
+    view[0] = 1
+    view.release()
+    assert segment.stat().blocks == 0
+
+
+def test_arrays_by_several_names(segment: Any) -> None:
+    array = segment.copy(np.arange(10))
+    again = pickle.loads(pickle.dumps(array))
+    array.free()
+    with pytest.raises(psm.DoubleFree):
+        again.free()
+    del array
+    assert segment.stat().blocks == 1 and again.sum() == 45
+    del again
+    assert segment.stat().blocks == 0
+
+
+def test_views_of_a_segment_keep_no_block(segment: Any) -> None:
+    block = segment.alloc(100)
+    view = segment.view(block, 100)
+    assert block.exports == 0
+    block.free()
+    assert view.nbytes == 100
+
+
+def test_a_child_does_not_wait_for_its_parents_variables(segment: Any) -> None:
+    """What it receives it may free, though copies of the parent's views live in it."""
+    array = segment.array(10)
+    sent = pickle.dumps(array)
+
+    def child() -> None:
+        with pytest.raises(psm.BlockInUse):
+            array.block.free()  # inherited, and so are its views
+        got = pickle.loads(sent)
+        got.free()
+        del got
+        assert segment.stat().blocks == 0
+
+    assert in_child(child) == 0
+    assert segment.stat().blocks == 0
+
+
+def test_views_of_many_blocks(segment: Any) -> None:
+    blocks = [segment.alloc(16) for _ in range(5000)]
+    views = [memoryview(block) for block in blocks for _ in range(3)]
+    assert {block.exports for block in blocks} == {3}
+    for block in blocks[::2]:
+        assert block.free_later() is False
+    del views[::2]
+    gc.collect()
+    assert sum(block.exports for block in blocks) == len(views)
+    views.clear()
+    assert segment.stat().blocks == 2500
+    for block in blocks[1::2]:
+        block.free()
+    assert segment.stat().blocks == 0

@@ -6,6 +6,7 @@ import operator
 from typing import Any, Optional
 
 from . import errors
+from ._buffer import views
 from ._psm import ffi, lib
 from .addresses import NULL, Address, block_of, to_int, to_pointer
 from .block import Block
@@ -69,6 +70,8 @@ class Allocation(Handle):
         old = to_pointer(to_int(block))
         if isinstance(block, Block):
             block._retire_or_raise()
+        else:
+            self._refuse_if_in_use(to_int(block))
         new = lib.guard_realloc(self._guard, old, nbytes)
         if new == 0 and isinstance(block, Block):
             block._revive()
@@ -81,7 +84,7 @@ class Allocation(Handle):
             block: a Block, an Array, an address, or a pointer to the block.
 
         Raises:
-            BlockInUse: it is a Block, and a view of it is alive.
+            BlockInUse: a view of it is alive in this process, and it is no Array.
             BadPointer: no block begins there; nothing changes.
             DoubleFree: it is free already; nothing changes.
             ReadOnly, Closed: the segment is.
@@ -90,7 +93,9 @@ class Allocation(Handle):
             check_owner(self, block)
             block.free()
         else:
-            self._free_address(to_int(block))
+            address = to_int(block)
+            self._refuse_if_in_use(address)
+            self._free_address(address)
 
     def block(self, offset: int, nbytes: Optional[int] = None) -> Block:
         """The Block at an offset that another member handed over.
@@ -219,7 +224,8 @@ class Allocation(Handle):
     def free_from(self, where: Address) -> None:
         """Take the block out of `*where` and free it; NULL comes first.
 
-        Of several callers at once, one frees it. `*where` NULL: nothing.
+        Of several callers at once, one frees it. `*where` NULL: nothing. Whether
+        views of the block are alive is not looked at.
 
         Raises:
             BadPointer, DoubleFree: `*where` is no allocated block.
@@ -228,6 +234,11 @@ class Allocation(Handle):
         check_owner(self, where)
         slot = ffi.cast("void **", to_pointer(to_int(where)))
         self._check(lib.guard_free_from(self._guard, slot))
+
+    def _refuse_if_in_use(self, address: int) -> None:
+        count = views(address) if 0 <= address < 1 << 64 else 0
+        if count and not self.closed:
+            raise errors.BlockInUse(f"{count} view(s) of the block are alive; release them first")
 
     def _block(self, address: int, nbytes: int) -> Block:
         if address == 0:

@@ -28,7 +28,8 @@ class Block(Buffer):
         segment: Segment, what it belongs to.
         address: int, the same in every process.
         nbytes: int, bytes.
-        exports: int, views of it that are alive in this process.
+        exports: int, views of it that are alive in this process, through this
+            object or another.
         freed: bool, whether it was freed through this object.
     """
 
