@@ -6,6 +6,7 @@ usage: python-reference.py [--check]      with a Python that has psm and NumPy
 What stands below the marker in the file is replaced. With --check nothing is
 written, and the exit status says whether it was up to date.
 """
+
 import difflib
 import inspect
 import pathlib
@@ -32,7 +33,9 @@ def signature(thing, name):
     text = str(inspect.signature(thing))
     text = re.sub(r"\(self(, )?", "(", text)
     text = re.sub(r"'([\w.\[\], |]+)'", r"\1", text)
-    text = text.replace("mode: int = 384", "mode: int = 0o600").replace(": Name", ": Union[str, bytes, PathLike]")
+    text = text.replace("mode: int = 384", "mode: int = 0o600").replace(
+        ": Name", ": Union[str, bytes, PathLike]"
+    )
     return f"{name}{text}"
 
 
@@ -47,7 +50,9 @@ def items(lines):
     for entry in entries:
         name, colon, rest = entry.partition(": ")
         listed = colon and re.fullmatch(r"[\w.*]+(, [\w.*]+)*", name)
-        yield f"- {', '.join(f'`{n}`' for n in name.split(', '))}: {rest}" if listed else f"- {entry}"
+        yield (
+            f"- {', '.join(f'`{n}`' for n in name.split(', '))}: {rest}" if listed else f"- {entry}"
+        )
 
 
 def markdown(thing):
@@ -108,9 +113,21 @@ def error_table():
 
 
 def reference():
-    out = ["## Reference", "", f"Of the package `psm`, version {psm.__version__}.", "", "### Functions", ""]
+    out = [
+        "## Reference",
+        "",
+        f"Of the package `psm`, version {psm.__version__}.",
+        "",
+        "### Functions",
+        "",
+    ]
     for function in (psm.open, psm.sweep, psm.cdef):
-        out += [f"#### `{signature(function, f'psm.{function.__name__}')}`", "", markdown(function), ""]
+        out += [
+            f"#### `{signature(function, f'psm.{function.__name__}')}`",
+            "",
+            markdown(function),
+            "",
+        ]
     out += [
         "#### `psm.ffi`",
         "",
@@ -146,7 +163,9 @@ def main(arguments):
     if not arguments:
         PAGE.write_text(head + MARKER + new)
     elif old != new:
-        difference = difflib.unified_diff(old.splitlines(), new.splitlines(), "is", "should be", lineterm="")
+        difference = difflib.unified_diff(
+            old.splitlines(), new.splitlines(), "is", "should be", lineterm=""
+        )
         print("\n".join(list(difference)[:40]))
         print("docs/python.md is not up to date; run: .venv/bin/python tools/python-reference.py")
         return 1

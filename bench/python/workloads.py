@@ -146,7 +146,7 @@ def handover_shared_memory(count):
     yield lambda: handover(pipe, (memory.name, count), lambda got: array[-1])
     pipe.send(None)
     process.join()
-    del array
+    array = None  # or the memory could not be closed
     memory.close()
     memory.unlink()
 

@@ -161,9 +161,7 @@ def peers(peer_program: Path) -> Iterator[Callable[[str], Peer]]:
 
     def start(language: str) -> Peer:
         script = str(Path(__file__).with_name("peer.py"))
-        started.append(
-            Peer([str(peer_program)] if language == "c" else [sys.executable, script])
-        )
+        started.append(Peer([str(peer_program)] if language == "c" else [sys.executable, script]))
         return started[-1]
 
     yield start

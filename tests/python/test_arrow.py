@@ -24,7 +24,9 @@ def table(rows: int) -> Any:
             "half": [i / 2 for i in range(rows)],
             "word": [None if i % 7 == 0 else f"word {i}" for i in range(rows)],
             "list": [list(range(i % 4)) for i in range(rows)],
-            "kind": pa.array(["a", "b", "c"] * (rows // 3) + ["a"] * (rows % 3)).dictionary_encode(),
+            "kind": pa.array(
+                ["a", "b", "c"] * (rows // 3) + ["a"] * (rows % 3)
+            ).dictionary_encode(),
         }
     )
 

@@ -52,7 +52,10 @@ def test_the_page_runs(name: str, tmp_path: Path) -> None:
 
 def public() -> Iterator[Tuple[str, Any]]:
     """Everything that a user sees, by its name."""
-    for module, names in ((psm, [*psm.__all__, "Array"]), (psm.arrow, ["write_table", "read_table"])):
+    for module, names in (
+        (psm, [*psm.__all__, "Array"]),
+        (psm.arrow, ["write_table", "read_table"]),
+    ):
         for name in names:
             thing = getattr(module, name)
             if name == "ffi":
@@ -61,7 +64,9 @@ def public() -> Iterator[Tuple[str, Any]]:
             if inspect.isclass(thing) and not issubclass(thing, (psm.Error, tuple)):
                 for member, value in inspect.getmembers(thing):
                     owner = value.fget if isinstance(value, property) else value
-                    if not member.startswith("_") and "psm" in (getattr(owner, "__module__", "") or ""):
+                    if not member.startswith("_") and "psm" in (
+                        getattr(owner, "__module__", "") or ""
+                    ):
                         yield f"{name}.{member}", owner
 
 
@@ -77,8 +82,10 @@ def test_docstrings(name: str, thing: Any) -> None:
     if "Args:" in text:
         for word in parameters:
             assert f"    {word}: " in text, f"{name} does not tell of {word}"
-    assert all(p.annotation is not inspect.Parameter.empty for p in list(
-        signature.parameters.values())[len(signature.parameters) - len(parameters):])
+    assert all(
+        p.annotation is not inspect.Parameter.empty
+        for p in list(signature.parameters.values())[len(signature.parameters) - len(parameters) :]
+    )
     assert signature.return_annotation is not inspect.Signature.empty
     # The reference has it.
     assert f".{thing.__name__}" in PAGE.read_text()

@@ -134,7 +134,9 @@ def test_a_reader_is_no_member(segment: Any) -> None:
                 else:
                     raise AssertionError
     """
-    subprocess.run([sys.executable, "-c", code, segment.name, str(os.getpid())], check=True, timeout=WATCHDOG)
+    subprocess.run(
+        [sys.executable, "-c", code, segment.name, str(os.getpid())], check=True, timeout=WATCHDOG
+    )
 
 
 def test_closed(segment: Any) -> None:

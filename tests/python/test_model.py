@@ -11,7 +11,7 @@ import multiprocessing
 import os
 import pickle
 import signal
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, Tuple
 
 import pytest
 

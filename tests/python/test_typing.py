@@ -112,5 +112,7 @@ def test_a_program_of_a_user(tmp_path: Path, check: Any) -> None:
     done = check("good.py", cwd=tmp_path)
     assert done.returncode == 0, done.stdout
     done = check("wrong.py", cwd=tmp_path)
-    found = {int(line) for line in re.findall(r"wrong\.py:(\d+)(?::\d+)?(?: -|:) error", done.stdout)}
+    found = {
+        int(line) for line in re.findall(r"wrong\.py:(\d+)(?::\d+)?(?: -|:) error", done.stdout)
+    }
     assert found == set(range(3, 3 + len(WRONG))), done.stdout

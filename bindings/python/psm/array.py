@@ -94,9 +94,7 @@ class Array(_Base):
         if not self._block_or_raise().freed:
             self.free()
 
-    def __array_wrap__(
-        self, array: Any, context: Any = None, return_scalar: bool = False
-    ) -> Any:
+    def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
         """What NumPy computed: this array if it was the output, else an ndarray."""
         if array is self:
             return self
@@ -134,9 +132,7 @@ def inside(
     order: Any = "C",
 ) -> Array:
     """The Array that lies in a block, `start` bytes from its beginning."""
-    return np.ndarray.__new__(
-        Array, shape, dtype, memoryview(block), start, strides, order
-    )
+    return np.ndarray.__new__(Array, shape, dtype, memoryview(block), start, strides, order)
 
 
 def bytes_of(block: Block) -> Any:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Optional, Tuple, Type, Union
+from typing import Any, Optional, Tuple, Type, Union
 
 from . import errors
 from ._buffer import Buffer
-
-if TYPE_CHECKING:
-    from .segment import Segment
 
 
 class Block(Buffer):
