@@ -10,7 +10,7 @@ build_release = mkdir -p build/logs; \
   || { cat build/logs/build.log; exit 1; }
 
 .PHONY: help setup build demo test test-c test-cpp test-asan test-tsan test-python test-tools swig test-swig \
-        test-matrix kill soak model fuzz bench bench-cpp format format-check coverage clean
+        test-matrix kill soak model fuzz bench bench-cpp bench-python format format-check coverage clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | awk -F '\t' '{ printf "  make %-14s%s\n", $$1, $$2 }'
@@ -97,6 +97,10 @@ bench-cpp:  ## C++ containers beside those of Boost.Interprocess (ROUNDS=9)
 	  > build/logs/bench-cpp-build.log || { cat build/logs/bench-cpp-build.log; exit 1; }
 	@build/bench/bench/bench_containers > build/bench/containers.md; status=$$?; \
 	  cat build/bench/containers.md; exit $$status
+
+bench-python:  ## compare the Python package with multiprocessing (QUICK=1, ROUNDS=...)
+	@tools/setup.sh bench-python
+	@bench/python/run $(VENV_PYTHON)
 
 format:  ## format the C sources
 	@tools/setup.sh format && tools/format.sh

@@ -4,6 +4,7 @@ What Python sees of C is the fenced part of each header, read as it is.
 """
 
 import sys
+import sysconfig
 from pathlib import Path
 
 from cffi import FFI
@@ -25,7 +26,9 @@ def main(output: Path, headers: "list[Path]") -> None:
     for header in headers:
         ffi.cdef(fenced(header))
     includes = "\n".join(f'#include "{header.name}"' for header in headers)
-    ffi.set_source("psm._psm", includes, py_limited_api=True)
+    # A free-threaded build has no stable ABI to be limited to.
+    limited = not sysconfig.get_config_var("Py_GIL_DISABLED")
+    ffi.set_source("psm._psm", includes, py_limited_api=limited)
     ffi.emit_c_code(str(output))
 
 

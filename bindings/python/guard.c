@@ -68,6 +68,8 @@ int psm_guard_take(PSMGuard *guard) {
   return 1;
 }
 
+void psm_guard_take_more(PSMGuard *guard) { atomic_fetch_add(&guard->state, 1); }
+
 void psm_guard_drop(PSMGuard *guard) {
   if (atomic_fetch_sub(&guard->state, 1) == (CLOSED | 1)) {
     PSMdeinit(guard->handle);
@@ -132,20 +134,20 @@ uintptr_t guard_base(PSMGuard *guard) { return (uintptr_t)guard->handle; }
     return guarded_result;           \
   } while (0)
 
-void *guard_alloc(PSMGuard *guard, size_t size) {
-  GUARDED(void *, NULL, PSMalloc(guard->handle, size));
+uintptr_t guard_alloc(PSMGuard *guard, size_t size) {
+  GUARDED(uintptr_t, 0, (uintptr_t)PSMalloc(guard->handle, size));
 }
 
-void *guard_calloc(PSMGuard *guard, size_t count, size_t size) {
-  GUARDED(void *, NULL, PSMcalloc(guard->handle, count, size));
+uintptr_t guard_calloc(PSMGuard *guard, size_t count, size_t size) {
+  GUARDED(uintptr_t, 0, (uintptr_t)PSMcalloc(guard->handle, count, size));
 }
 
-void *guard_realloc(PSMGuard *guard, void *block, size_t size) {
-  GUARDED(void *, NULL, PSMrealloc(guard->handle, block, size));
+uintptr_t guard_realloc(PSMGuard *guard, void *block, size_t size) {
+  GUARDED(uintptr_t, 0, (uintptr_t)PSMrealloc(guard->handle, block, size));
 }
 
-void *guard_aligned(PSMGuard *guard, size_t alignment, size_t size) {
-  GUARDED(void *, NULL, PSMalignedAlloc(guard->handle, alignment, size));
+uintptr_t guard_aligned(PSMGuard *guard, size_t alignment, size_t size) {
+  GUARDED(uintptr_t, 0, (uintptr_t)PSMalignedAlloc(guard->handle, alignment, size));
 }
 
 size_t guard_usable(PSMGuard *guard, const void *block) {
@@ -158,8 +160,12 @@ static int free_block(PSMHandle handle, void *block) {
   return PSMlastError();
 }
 
-int guard_free(PSMGuard *guard, void *block) {
-  GUARDED(int, PSM_GUARD_CLOSED, free_block(guard->handle, block));
+int guard_free(PSMGuard *guard, uintptr_t block) {
+  GUARDED(int, PSM_GUARD_CLOSED, free_block(guard->handle, (void *)block));
+}
+
+int psm_guard_free_pinned(PSMGuard *guard, void *block) {
+  return free_block(guard->handle, block);
 }
 
 static int alloc_to(PSMHandle handle, size_t size, void **where, void **block) {
@@ -278,6 +284,23 @@ int guard_walk(PSMGuard *guard, PSMBlock *block) {
 
 int guard_members(PSMGuard *guard, PSMMember *members, int count) {
   GUARDED(int, PSM_GUARD_CLOSED, PSMmembers(guard->handle, members, count));
+}
+
+static int self_id(PSMHandle handle, uint64_t *id) {
+  *id = PSMself(handle);
+  return *id != 0 ? PSM_OK : PSMlastError();
+}
+
+int guard_self(PSMGuard *guard, uint64_t *id) {
+  GUARDED(int, PSM_GUARD_CLOSED, self_id(guard->handle, id));
+}
+
+int guard_alive(PSMGuard *guard, uint64_t id) {
+  GUARDED(int, PSM_GUARD_CLOSED, PSMalive(guard->handle, id));
+}
+
+int guard_deaths(PSMGuard *guard, uint64_t *cursor, PSMMember *members, int count) {
+  GUARDED(int, PSM_GUARD_CLOSED, PSMdeaths(guard->handle, cursor, members, count));
 }
 
 int guard_reap(PSMGuard *guard) { GUARDED(int, PSM_GUARD_CLOSED, PSMreap(guard->handle)); }

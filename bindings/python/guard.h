@@ -30,12 +30,13 @@ int guard_mapped(PSMGuard *guard);   /* the PSMdeinit has not happened yet */
 int guard_readonly(PSMGuard *guard); /* how it is mapped, not what was asked for */
 uintptr_t guard_base(PSMGuard *guard);
 
-void *guard_alloc(PSMGuard *guard, size_t size);
-void *guard_calloc(PSMGuard *guard, size_t count, size_t size);
-void *guard_realloc(PSMGuard *guard, void *block, size_t size);
-void *guard_aligned(PSMGuard *guard, size_t alignment, size_t size);
+/* The address as a number, which is what Python makes of it; 0 if there is none. */
+uintptr_t guard_alloc(PSMGuard *guard, size_t size);
+uintptr_t guard_calloc(PSMGuard *guard, size_t count, size_t size);
+uintptr_t guard_realloc(PSMGuard *guard, void *block, size_t size);
+uintptr_t guard_aligned(PSMGuard *guard, size_t alignment, size_t size);
 size_t guard_usable(PSMGuard *guard, const void *block);
-int guard_free(PSMGuard *guard, void *block);
+int guard_free(PSMGuard *guard, uintptr_t block);
 int guard_alloc_to(PSMGuard *guard, size_t size, void **where, void **block);
 int guard_free_from(PSMGuard *guard, void **where);
 
@@ -56,16 +57,21 @@ int guard_check(PSMGuard *guard);
 int guard_stat(PSMGuard *guard, PSMStat *stat);
 int guard_walk(PSMGuard *guard, PSMBlock *block);
 int guard_members(PSMGuard *guard, PSMMember *members, int count);
+int guard_self(PSMGuard *guard, uint64_t *id);
+int guard_alive(PSMGuard *guard, uint64_t id);
+int guard_deaths(PSMGuard *guard, uint64_t *cursor, PSMMember *members, int count);
 int guard_reap(PSMGuard *guard);
 int guard_trim(PSMGuard *guard, uint64_t *bytes);
 
 /* [end: read by binding generators] */
 
 /* For buffer.c: a pin, and a reference that keeps the guard's own memory. */
-int psm_guard_take(PSMGuard *guard); /* 0 if closed */
+int psm_guard_take(PSMGuard *guard);       /* 0 if closed */
+void psm_guard_take_more(PSMGuard *guard); /* for who has a pin already; closed or not */
 void psm_guard_drop(PSMGuard *guard);
 void psm_guard_ref(PSMGuard *guard);
 void psm_guard_unref(PSMGuard *guard);
+int psm_guard_free_pinned(PSMGuard *guard, void *block); /* PSMfree for who has a pin */
 
 /* At the end of the interpreter: what no view and no call still uses is left. */
 void psm_guard_close_all(void);

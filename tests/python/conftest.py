@@ -66,6 +66,31 @@ def segment(name: str) -> Iterator[Any]:
         yield opened
 
 
+def run_python(code: str, *arguments: object, python: str = sys.executable) -> None:
+    """Runs a program that must end well and say nothing, not even a warning."""
+    done = subprocess.run(
+        [python, "-W", "error", "-X", "dev", "-c", code, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=WATCHDOG,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def in_child(work: Callable[[], object]) -> int:
+    """Runs `work` in a child by os.fork; its exit status."""
+    child = os.fork()
+    if child == 0:
+        try:
+            work()
+            os._exit(0)
+        except BaseException:
+            sys.excepthook(*sys.exc_info())
+            os._exit(1)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
 class Peer:
     """A process that answers each line with one line, "ok ..." or "error ..."."""
 
@@ -112,18 +137,21 @@ class Peer:
                     pass
 
 
-@pytest.fixture(scope="session")
-def peer_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """peer.c with the core, compiled here: no libpsm needs to be installed."""
+def compile_c(program: Path, source: Path) -> Path:
+    """A C program with the core in it: no libpsm needs to be installed."""
     compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
-        pytest.fail("the cross-language tests need a C compiler")
-    program = tmp_path_factory.mktemp("peer") / "peer"
+        pytest.fail("the tests across languages need a C compiler")
     include = [f"-I{ROOT / 'include'}", f"-I{ROOT / 'core'}"]
-    sources = [str(Path(__file__).with_name("peer.c")), str(ROOT / "core" / "psm.c")]
+    sources = [str(source), str(ROOT / "core" / "psm.c")]
     command = [*compiler.split(), "-std=gnu11", "-O2", "-g", *include, *sources]
     subprocess.run([*command, "-o", str(program), "-pthread"], check=True, timeout=WATCHDOG)
     return program
+
+
+@pytest.fixture(scope="session")
+def peer_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return compile_c(tmp_path_factory.mktemp("peer") / "peer", Path(__file__).with_name("peer.c"))
 
 
 @pytest.fixture
@@ -133,9 +161,7 @@ def peers(peer_program: Path) -> Iterator[Callable[[str], Peer]]:
 
     def start(language: str) -> Peer:
         script = str(Path(__file__).with_name("peer.py"))
-        started.append(
-            Peer([str(peer_program)] if language == "c" else [sys.executable, script])
-        )
+        started.append(Peer([str(peer_program)] if language == "c" else [sys.executable, script]))
         return started[-1]
 
     yield start

@@ -112,7 +112,7 @@ def pack(segment: psm.Segment, size: int, seed: int) -> Any:
 def unpack(segment: psm.Segment, parcel: Any) -> None:
     head = segment.cast("struct parcel *", parcel)
     size, seed = head.size, head.seed
-    block = segment.block(parcel, size)
+    block = segment.block_at(parcel, size)
     if block[HEAD:] != contents(size, seed):
         raise AssertionError(f"the parcel of {size} bytes at {block.address:#x} is wrong")
     block.free()

@@ -141,9 +141,7 @@ def test_killed_while_holding_the_lock(segment: Any, peers: Peers, language: str
 
 
 @pytest.mark.parametrize("language", ["c", "python"])
-def test_killed_while_another_waits_for_the_lock(
-    segment: Any, peers: Peers, language: str
-) -> None:
+def test_killed_while_another_waits_for_the_lock(segment: Any, peers: Peers, language: str) -> None:
     mine.build(segment, 0)
     holder, waiter = peers(language), peers("c" if language == "python" else "python")
     for other in (holder, waiter):

@@ -6,30 +6,15 @@ import concurrent.futures
 import multiprocessing
 import os
 import signal
-import subprocess
-import sys
 import threading
-from typing import Any, Callable, List
+from typing import Any, List
 
 import pytest
 
 import psm
-from conftest import WATCHDOG, file_of
+from conftest import WATCHDOG, file_of, in_child
 
 METHODS = ["fork", "spawn", "forkserver"]
-
-
-def in_child(work: Callable[[], object]) -> int:
-    """Runs `work` in a child by os.fork; its exit status."""
-    child = os.fork()
-    if child == 0:
-        try:
-            work()
-            os._exit(0)
-        except BaseException:
-            sys.excepthook(*sys.exc_info())
-            os._exit(1)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def test_child_by_fork_is_a_member(segment: Any) -> None:
@@ -47,7 +32,7 @@ def test_child_by_fork_is_a_member(segment: Any) -> None:
 
     assert in_child(child) == 0
     assert [m.pid for m in segment.members() if m.alive] == [os.getpid()]
-    found = segment.block(segment.user, 100)
+    found = segment.block_at(segment.user, 100)
     assert found[:3] == b"new"
     found.free()
     with pytest.raises(psm.DoubleFree):
@@ -223,37 +208,3 @@ def test_worker_is_killed(segment: Any, method: str) -> None:
     assert [m.pid for m in segment.members()] == [os.getpid()]
     assert segment.stat().blocks <= 3
     segment.check()
-
-
-# ---- Nothing is left --------------------------------------------------------
-
-ENDINGS = {
-    "killed": "os.kill(os.getpid(), 9)",
-    "os._exit": "os._exit(0)",
-    "exception": "raise RuntimeError",
-    "interrupt": "raise KeyboardInterrupt",
-}
-
-
-@pytest.mark.parametrize("how", ENDINGS)
-def test_after_any_ending_the_next_one_starts_afresh(name: str, how: str) -> None:
-    code = f"import os, sys, psm; s = psm.open(sys.argv[1], '1MiB'); s.user = 7; s.alloc(9)\n{ENDINGS[how]}"
-    for _ in range(2):
-        subprocess.run(
-            [sys.executable, "-c", code, name], stderr=subprocess.DEVNULL, timeout=WATCHDOG
-        )
-        with psm.open(name, "2MiB") as segment:
-            assert segment.user == 0 and segment.stat().blocks == 0
-        assert not file_of(name).exists()
-
-
-def test_kept_segment_survives_a_kill(name: str) -> None:
-    code = (
-        "import os, sys, psm; s = psm.open(sys.argv[1], '1MiB', keep=True); b = s.calloc(100)\n"
-        "b[:2] = b'hi'; s.user = b; os.kill(os.getpid(), 9)"
-    )
-    subprocess.run([sys.executable, "-c", code, name], timeout=WATCHDOG)
-    with psm.open(name, "1MiB") as segment:
-        assert segment.block(segment.user, 100)[:2] == b"hi"
-        assert segment.stat().members == 1
-        segment.check()

@@ -1,23 +1,19 @@
-"""The API of the package, and the package itself."""
+"""The package itself: what is in it, and what it says of itself."""
 
 from __future__ import annotations
 
-import array
 import importlib.metadata
-import os
-import pickle
 import re
 import subprocess
 import sys
-import threading
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 import pytest
 
 import psm
 from conftest import ROOT, WATCHDOG, file_of
-from psm.segment import parse_size, show_size
+from psm.sizes import parse_size, show_size
 
 PACKAGE = Path(psm.__file__).parent
 
@@ -29,22 +25,6 @@ def test_version_is_that_of_the_header() -> None:
         for part in ("MAJOR", "MINOR", "PATCH")
     ]
     assert psm.__version__ == ".".join(parts) == importlib.metadata.version("psm")
-
-
-def test_contents_of_the_wheel() -> None:
-    here = {path.name for path in PACKAGE.iterdir() if path.name != "__pycache__"}
-    assert here == {
-        "__init__.py",
-        "_buffer.pyi",
-        "_native.py",
-        "_psm.abi3.so",
-        "_psm.pyi",
-        "errors.py",
-        "py.typed",
-        "segment.py",
-    }
-    files = importlib.metadata.files("psm") or []
-    assert all(f.parts[0].startswith("psm") for f in files), "nothing beside the package"
 
 
 def test_extension_exports_its_modules_only() -> None:
@@ -82,11 +62,13 @@ def readme_examples() -> "list[str]":
 
 
 @pytest.mark.parametrize("example", readme_examples())
-def test_readme(example: str, name: str) -> None:
+def test_readme(example: str, name: str, tmp_path: Path) -> None:
     code = example.replace("shm:psm-example", name)
     assert name in code
+    script = tmp_path / "example.py"
+    script.write_text(code)
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code],
+        [sys.executable, "-W", "error", str(script)],
         stderr=subprocess.PIPE,
         text=True,
         timeout=WATCHDOG,
@@ -126,362 +108,3 @@ def test_sizes_of_other_types() -> None:
     with pytest.raises((TypeError, AttributeError)):
         parse_size(1.5)  # type: ignore[arg-type]
     assert [show_size(n) for n in (0, 1000, 1024, 3 << 20)] == ["0 B", "1000 B", "1 KiB", "3 MiB"]
-
-
-# ---- Opening ----------------------------------------------------------------
-
-
-def test_open_creates_joins_and_removes(name: str) -> None:
-    with psm.open(name, "1MiB") as first:
-        assert file_of(name).exists()
-        assert (first.name, first.size, first.closed) == (name, 1 << 20, False)
-        with psm.open(name) as second:
-            assert second.address == first.address
-            assert second.size == 1 << 20
-        assert second.closed and not first.closed
-        first.alloc(10)
-    assert first.closed and not first.mapped
-    assert not file_of(name).exists()
-    first.close()
-
-
-def test_open_takes_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "ségment.psm"
-    for spelling in (path, str(path), os.fsencode(path)):
-        with psm.open(spelling, 100_000) as segment:
-            assert path.exists()
-            assert segment.name == str(path)
-        assert not path.exists()
-    monkeypatch.chdir(tmp_path)
-    with psm.open("here.psm", 100_000):
-        assert (tmp_path / "here.psm").exists()
-
-
-def test_mode_and_keep(tmp_path: Path) -> None:
-    path = tmp_path / "kept"
-    with psm.open(path, "1MiB", mode=0o640, keep=True) as segment:
-        assert path.stat().st_mode & 0o777 == 0o640
-        block = segment.alloc(100)
-        block[:] = b"k" * 100
-        segment.user = block
-    assert path.exists()
-    with psm.open(path, create=False) as segment:
-        found = segment.block(segment.user, 100)
-        assert bytes(found) == b"k" * 100
-        assert found.address == block.address
-        found.free()
-        segment.check()
-
-
-def test_address(name: str) -> None:
-    with psm.open(name, "1MiB") as segment:
-        address = segment.address
-    with psm.open(name, "1MiB", address=address) as segment:
-        assert segment.address == address
-
-
-def test_repr(segment: Any) -> None:
-    assert repr(segment) == f"<psm.Segment {segment.name!r}, 4 MiB at {segment.address:#x}>"
-    block = segment.alloc(10)
-    assert repr(block) == f"<psm.Block of 10 bytes at {block.address:#x}>"
-    block.free()
-    assert repr(block).endswith(", freed>")
-    segment.close()
-    assert repr(segment) == f"<psm.Segment {segment.name!r}, closed>"
-
-
-# ---- Blocks -----------------------------------------------------------------
-
-
-def test_block_is_a_buffer(segment: Any) -> None:
-    block = segment.alloc(100)
-    assert block.address % 16 == 0
-    assert (block.nbytes, len(block), block.segment) == (100, 100, segment)
-    assert block.offset == block.address - segment.address
-    block[:] = bytes(range(100))
-    block[0] = 200
-    block[10:13] = b"abc"
-    assert block[0] == 200 and block[-1] == 99 and block[10:14] == b"abc\x0d"
-    assert isinstance(block[10:13], bytes)
-    view = memoryview(block)
-    assert (view.nbytes, view.format, view.readonly, view.c_contiguous) == (100, "B", False, True)
-    view[1:3] = b"xy"
-    assert bytes(block)[:3] == b"\xc8xy"
-    assert array.array("B", block)[1] == ord("x")
-    import io
-
-    assert io.BytesIO(b"0123456789").readinto(block) == 10
-    assert block[:10] == b"0123456789"
-    numbers = view[16:96].cast("d")
-    numbers[3] = 1.5
-    assert segment.view(block.address + 16 + 24, 8).cast("d")[0] == 1.5
-    for wrong in (100, -101):
-        with pytest.raises(IndexError):
-            block[wrong]
-    with pytest.raises(ValueError):
-        block[:5] = b"four"
-    with pytest.raises(TypeError):
-        block[0] = "x"
-
-
-def test_block_of_no_bytes(segment: Any) -> None:
-    one, other = segment.alloc(0), segment.alloc(0)
-    assert one.address != other.address
-    assert bytes(one) == b"" and len(one) == 0
-    one.free()
-    other.free()
-
-
-def test_with_block_frees(segment: Any) -> None:
-    with segment.alloc(100) as block:
-        block[:1] = b"x"
-        assert segment.stat().blocks == 1
-    assert block.freed and segment.stat().blocks == 0
-    with segment.alloc(100) as block:
-        block.free()
-    with pytest.raises(RuntimeError), segment.alloc(100) as block:
-        raise RuntimeError
-    assert block.freed
-
-
-def test_calloc_is_zero(segment: Any) -> None:
-    for _ in range(20):
-        block = segment.calloc(100, 3)
-        assert bytes(block) == bytes(300)
-        block[:] = b"\xff" * 300
-        block.free()
-
-
-@pytest.mark.parametrize("alignment", [1, 16, 64, 256, 4096, 65536])
-def test_aligned(segment: Any, alignment: int) -> None:
-    with segment.aligned(alignment, 100) as block:
-        assert block.address % max(alignment, 16) == 0
-
-
-def test_realloc(segment: Any) -> None:
-    block = segment.alloc(10)
-    block[:] = b"0123456789"
-    bigger = segment.realloc(block, 100_000)
-    assert block.freed and not bigger.freed
-    assert bigger[:10] == b"0123456789" and len(bigger) == 100_000
-    smaller = segment.realloc(bigger.address, 5)
-    assert smaller[:] == b"01234"
-    with pytest.raises(psm.OutOfMemory):
-        segment.realloc(smaller, 1 << 40)
-    assert smaller[:] == b"01234"
-    smaller.free()
-    assert segment.stat().blocks == 0
-    new = segment.realloc(0, 10)
-    assert len(new) == 10
-
-
-def test_free_takes_every_form(segment: Any) -> None:
-    segment.free(segment.alloc(10))
-    segment.free(segment.alloc(10).address)
-    segment.free(segment.new("char *", 10))
-    segment.free(None)
-    segment.free(0)
-    segment.free(psm.ffi.NULL)
-    assert segment.stat().blocks == 0
-    with pytest.raises(TypeError):
-        segment.free("block")
-
-
-def test_block_from_an_address(segment: Any) -> None:
-    block = segment.alloc(100)
-    block[:4] = b"data"
-    same = segment.block(block.address, 100)
-    assert (same.address, same.nbytes, same[:4]) == (block.address, 100, b"data")
-    usable = segment.block(block.address)
-    assert usable.nbytes >= 100
-    with pytest.raises(psm.InvalidArgument):
-        segment.block(block.address, usable.nbytes + 1)
-    for wrong in (block.address + 16, segment.address, 0, 12345, 1 << 63):
-        with pytest.raises(psm.BadPointer):
-            segment.block(wrong)
-    same.free()
-    with pytest.raises(psm.DoubleFree):
-        segment.block(block.address)
-    with pytest.raises(psm.DoubleFree):
-        block.free()
-
-
-def test_alloc_to_and_free_from(segment: Any) -> None:
-    slot = segment.calloc(1, 8)
-    block = segment.alloc_to(slot, 100)
-    assert int.from_bytes(slot[:], sys.byteorder) == block.address
-    assert block.nbytes == 100
-    segment.free_from(slot)
-    assert slot[:] == bytes(8)
-    segment.free_from(slot)
-    assert segment.stat().blocks == 1
-    block = segment.alloc_to(segment.user_address, 10)
-    assert segment.user == block.address
-    segment.free_from(segment.user_address)
-    with pytest.raises(psm.InvalidArgument):
-        segment.alloc_to(slot.address + 1, 10)
-    with pytest.raises(psm.InvalidArgument):
-        segment.alloc_to(4096, 10)
-
-
-def test_user(segment: Any) -> None:
-    assert segment.user == 0
-    block = segment.alloc(16)
-    for value, expected in (
-        (block, block.address),
-        (segment.new("int *"), None),
-        (2**64 - 1, 2**64 - 1),
-        (None, 0),
-    ):
-        segment.user = value
-        assert segment.user == (expected if expected is not None else segment.user)
-    for wrong in (-1, 2**64):
-        with pytest.raises(OverflowError):
-            segment.user = wrong
-    view = segment.view(segment.user_address, 8).cast("Q")
-    view[0] = 42
-    assert segment.user == 42
-
-
-# ---- Typed access -----------------------------------------------------------
-
-
-def test_structs(segment: Any) -> None:
-    psm.cdef("struct psm_test_point { double x, y; struct psm_test_point *next; };")
-    one = segment.new("struct psm_test_point *")
-    two = segment.new("struct psm_test_point *", 3)
-    assert one.next == psm.ffi.NULL and two[2].x == 0
-    one.x, one.next = 1.5, two
-    two[1].y = 2.5
-    again = segment.cast("struct psm_test_point *", segment.address_of(segment.offset(one)))
-    assert again.x == 1.5 and again.next[1].y == 2.5
-    assert segment.cast("struct psm_test_point *", 0) == psm.ffi.NULL
-    kind = psm.ffi.typeof("struct psm_test_point *")
-    assert segment.cast(kind, one).x == 1.5
-    block = segment.block(one)
-    assert segment.cast("double *", block)[0] == 1.5
-    with pytest.raises(TypeError):
-        segment.cast("struct psm_test_point", one)
-    for address in (segment.address + segment.size - 8, segment.address - 8, 4096):
-        with pytest.raises(psm.BadPointer):
-            segment.cast("struct psm_test_point *", address)
-
-
-def test_structs_of_an_ffi_of_ones_own(segment: Any) -> None:
-    from cffi import FFI
-
-    own = FFI()
-    own.cdef("struct psm_test_point { int different; };")
-    point = segment.new("struct psm_test_point *", ffi=own)
-    point.different = 7
-    assert segment.cast("struct psm_test_point *", point, ffi=own).different == 7
-
-
-def test_view(segment: Any) -> None:
-    block = segment.alloc(100)
-    view = segment.view(block, 100)
-    view[:3] = b"abc"
-    assert block[:3] == b"abc"
-    assert segment.view(block.address + 1, 1).tobytes() == b"b"
-    assert segment.view(block, 0).nbytes == 0
-    for address, nbytes in (
-        (segment.address + segment.size - 1, 2),
-        (segment.address - 1, 1),
-        (segment.address, segment.size + 1),
-        (0, 1),
-        ((1 << 64) - 1, 2),
-    ):
-        with pytest.raises(psm.BadPointer):
-            segment.view(address, nbytes)
-    assert segment.view(segment.address, segment.size).nbytes == segment.size
-    with pytest.raises(psm.InvalidArgument):
-        segment.view(block, -1)
-
-
-def test_offsets(segment: Any) -> None:
-    block = segment.alloc(10)
-    assert segment.offset(block) == block.offset
-    assert segment.address_of(block.offset) == block.address
-    assert segment.offset(0) == 0 and segment.address_of(0) == 0
-    with pytest.raises(psm.BadPointer):
-        segment.offset(segment.address + segment.size)
-    with pytest.raises(psm.BadPointer):
-        segment.address_of(segment.size)
-
-
-# ---- Looking inside ---------------------------------------------------------
-
-
-def test_stat_blocks_members(segment: Any) -> None:
-    blocks = [segment.alloc(nbytes) for nbytes in (1, 100, 1000, 10_000, 300_000)]
-    stat = segment.stat()
-    assert stat.size == segment.size and stat.blocks == 5 and stat.members == 1
-    assert stat.used >= 311_101
-    found = list(segment.blocks())
-    assert sorted(b.address for b in blocks) == [b.address for b in found]
-    usable = {b.address: b.nbytes for b in found}
-    assert all(usable[b.address] >= b.nbytes for b in blocks)
-    [member] = segment.members()
-    assert (member.pid, member.alive) == (os.getpid(), True)
-    for block in found:
-        block.free()
-    assert segment.stat().blocks == 0
-    assert segment.sound
-    segment.check()
-    assert segment.reap() == 0
-    assert segment.trim() >= 0
-
-
-def test_threads(segment: Any) -> None:
-    failures = []
-
-    def work(seed: int) -> None:
-        try:
-            held = []
-            for i in range(2000):
-                block = segment.alloc(16 + (i * seed) % 500)
-                block[:] = bytes([seed]) * len(block)
-                held.append(block)
-                if len(held) > 50:
-                    old = held.pop(i % 50)
-                    assert old[:] == bytes([seed]) * len(old)
-                    old.free()
-            for block in held:
-                block.free()
-        except BaseException as error:
-            failures.append(error)
-
-    threads = [threading.Thread(target=work, args=(i,)) for i in range(1, 7)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failures == []
-    assert segment.stat().blocks == 0
-    segment.check()
-
-
-# ---- References -------------------------------------------------------------
-
-
-def test_pickles_are_references(segment: Any) -> None:
-    block = segment.alloc(1_000_000)
-    block[:3] = b"abc"
-    sent = pickle.dumps(block)
-    assert len(sent) < 200
-    got = pickle.loads(sent)
-    assert (got.address, got.nbytes, got[:3]) == (block.address, 1_000_000, b"abc")
-    again = pickle.loads(pickle.dumps([segment, block, block]))
-    assert again[0] is again[1].segment is got.segment
-    block.free()
-    with pytest.raises(psm.DoubleFree):
-        pickle.loads(sent)
-
-
-def test_pickle_of_what_is_closed(new_name: Callable[[], str]) -> None:
-    with psm.open(new_name(), "1MiB") as segment:
-        sent = pickle.dumps(segment)
-    with pytest.raises(psm.Closed):
-        pickle.dumps(segment)
-    with pytest.raises(psm.NotFound):
-        pickle.loads(sent)

@@ -9,21 +9,32 @@ Any of them may allocate, and any may free what another allocated.
     with psm.open("shm:example", "64MiB") as segment:
         block = segment.alloc(100)
         block[:5] = b"hello"
-        segment.user = block.address    # others find it there
+        segment.root = block    # others find it there
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from . import _native as _native
 from . import errors
 from ._psm import ffi as _ffi
 from ._psm import lib as _lib
+from .block import Block
 from .errors import *  # noqa: F403
-from .segment import Block, Lock, Member, Segment, Stat, cdef, open
+from .lock import Lock
+from .records import Deaths, Member, Stat
+from .segment import Segment, open, sweep
+from .structures import cdef
+
+if TYPE_CHECKING:
+    from .array import Array as Array
+
+    ffi: Any
 
 __all__ = [
     "Block",
+    "Deaths",
     "Lock",
     "Member",
     "Segment",
@@ -31,16 +42,21 @@ __all__ = [
     "cdef",
     "ffi",
     "open",
-    *errors.__all__,
+    "sweep",
 ]
+__all__ += errors.__all__
 
 __version__: str = _ffi.string(_lib.PSMversion()).decode("ascii")
 
 
 def __getattr__(name: str) -> Any:
-    # The parser behind `ffi` takes longer to import than all the rest.
+    # What takes long to import, or may be missing, waits until it is asked for.
     if name == "ffi":
-        from .segment import user_ffi
+        from .structures import user_ffi
 
         return user_ffi()
+    if name == "Array":
+        from .array import Array
+
+        return Array
     raise AttributeError(f"module 'psm' has no attribute {name!r}")

@@ -1,4 +1,7 @@
-"""Loads psm._buffer, the second module in the file of psm._psm."""
+"""Loads psm._buffer, the second module in the file of psm._psm.
+
+It comes first of all: it refuses to be imported where psm cannot work.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,15 @@ import sys
 from importlib.machinery import ExtensionFileLoader
 from types import ModuleType
 
-from . import _psm
-
 _NAME = "psm._buffer"
 
 
 def _load() -> ModuleType:
-    loader = ExtensionFileLoader(_NAME, str(_psm.__file__))
-    spec = importlib.util.spec_from_file_location(_NAME, _psm.__file__, loader=loader)
+    home = importlib.util.find_spec("psm._psm")
+    if home is None or home.origin is None:
+        raise ImportError("psm._psm is missing; install the package, as with: pip install .")
+    loader = ExtensionFileLoader(_NAME, home.origin)
+    spec = importlib.util.spec_from_file_location(_NAME, home.origin, loader=loader)
     if spec is None:
         raise ImportError(f"{_NAME} cannot be loaded", name=_NAME)
     module = importlib.util.module_from_spec(spec)

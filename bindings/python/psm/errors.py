@@ -50,6 +50,7 @@ class Error(OSError):
     """
 
     code: int = int(lib.PSM_E_SYSTEM)
+    errno: Optional[int]
     _errno: ClassVar[Optional[int]] = None
 
     def __init__(self, *args: object) -> None:
@@ -61,156 +62,156 @@ class Error(OSError):
 class InvalidArgument(Error, ValueError):
     """An argument is out of its range."""
 
-    code = int(lib.PSM_E_INVALID)
-    _errno = errno.EINVAL
+    code: int = int(lib.PSM_E_INVALID)
+    _errno: ClassVar[Optional[int]] = errno.EINVAL
 
 
 class Closed(Error, ValueError):
     """The segment has been closed in this process."""
 
-    code = int(lib.PSM_E_HANDLE)
-    _errno = errno.EBADF
+    code: int = int(lib.PSM_E_HANDLE)
+    _errno: ClassVar[Optional[int]] = errno.EBADF
 
 
 class BadName(Error, ValueError):
     """The name is empty, too long, or leads nowhere."""
 
-    code = int(lib.PSM_E_NAME)
-    _errno = errno.EINVAL
+    code: int = int(lib.PSM_E_NAME)
+    _errno: ClassVar[Optional[int]] = errno.EINVAL
 
 
 class SizeMismatch(Error, ValueError):
     """The size is too small, too large, or not that of the segment."""
 
-    code = int(lib.PSM_E_SIZE)
-    _errno = errno.EINVAL
+    code: int = int(lib.PSM_E_SIZE)
+    _errno: ClassVar[Optional[int]] = errno.EINVAL
 
 
 class AddressTaken(Error):
     """The segment's address range is not to be had in this process."""
 
-    code = int(lib.PSM_E_ADDRESS)
-    _errno = errno.EADDRINUSE
+    code: int = int(lib.PSM_E_ADDRESS)
+    _errno: ClassVar[Optional[int]] = errno.EADDRINUSE
 
 
 class TooManyMembers(Error):
     """All 1024 seats of the segment are taken."""
 
-    code = int(lib.PSM_E_MEMBERS)
-    _errno = errno.EUSERS
+    code: int = int(lib.PSM_E_MEMBERS)
+    _errno: ClassVar[Optional[int]] = errno.EUSERS
 
 
 class OutOfMemory(Error, MemoryError):
     """The segment is full."""
 
-    code = int(lib.PSM_E_NOMEM)
-    _errno = errno.ENOMEM
+    code: int = int(lib.PSM_E_NOMEM)
+    _errno: ClassVar[Optional[int]] = errno.ENOMEM
 
 
 class NoSpace(Error):
     """The file system is full; the segment goes on when it has space again."""
 
-    code = int(lib.PSM_E_NOSPACE)
-    _errno = errno.ENOSPC
+    code: int = int(lib.PSM_E_NOSPACE)
+    _errno: ClassVar[Optional[int]] = errno.ENOSPC
 
 
 class AccessDenied(Error, PermissionError):
     """The permissions of the file forbid it."""
 
-    code = int(lib.PSM_E_ACCESS)
-    _errno = errno.EACCES
+    code: int = int(lib.PSM_E_ACCESS)
+    _errno: ClassVar[Optional[int]] = errno.EACCES
 
 
 class NotASegment(Error):
     """The file is not a segment that this process can use; it is untouched."""
 
-    code = int(lib.PSM_E_FORMAT)
-    _errno = errno.EINVAL
+    code: int = int(lib.PSM_E_FORMAT)
+    _errno: ClassVar[Optional[int]] = errno.EINVAL
 
 
 class WrongFileType(NotASegment):
     """A directory, a pipe or a device."""
 
-    code = int(lib.PSM_E_FILETYPE)
+    code: int = int(lib.PSM_E_FILETYPE)
 
 
 class WrongVersion(NotASegment):
     """A segment of another format version."""
 
-    code = int(lib.PSM_E_VERSION)
+    code: int = int(lib.PSM_E_VERSION)
 
 
 class WrongPlatform(NotASegment):
     """A segment of another word size or byte order."""
 
-    code = int(lib.PSM_E_PLATFORM)
+    code: int = int(lib.PSM_E_PLATFORM)
 
 
 class Truncated(NotASegment):
     """A segment whose file was cut or has grown."""
 
-    code = int(lib.PSM_E_TRUNCATED)
+    code: int = int(lib.PSM_E_TRUNCATED)
 
 
 class Corrupt(Error):
     """The metadata of the segment contradicts itself."""
 
-    code = int(lib.PSM_E_CORRUPT)
-    _errno = errno.EIO
+    code: int = int(lib.PSM_E_CORRUPT)
+    _errno: ClassVar[Optional[int]] = errno.EIO
 
 
 class BadPointer(Error, ValueError):
     """No block begins at the address, or it lies outside the segment."""
 
-    code = int(lib.PSM_E_POINTER)
-    _errno = errno.EFAULT
+    code: int = int(lib.PSM_E_POINTER)
+    _errno: ClassVar[Optional[int]] = errno.EFAULT
 
 
 class DoubleFree(Error, ValueError):
     """The block is free already."""
 
-    code = int(lib.PSM_E_DOUBLE_FREE)
-    _errno = errno.EINVAL
+    code: int = int(lib.PSM_E_DOUBLE_FREE)
+    _errno: ClassVar[Optional[int]] = errno.EINVAL
 
 
 class Exists(Error, FileExistsError):
     """Exclusive creation was asked for, and the segment exists."""
 
-    code = int(lib.PSM_E_EXISTS)
-    _errno = errno.EEXIST
+    code: int = int(lib.PSM_E_EXISTS)
+    _errno: ClassVar[Optional[int]] = errno.EEXIST
 
 
 class NotFound(Error, FileNotFoundError):
     """There is no segment of this name to join."""
 
-    code = int(lib.PSM_E_NOT_FOUND)
-    _errno = errno.ENOENT
+    code: int = int(lib.PSM_E_NOT_FOUND)
+    _errno: ClassVar[Optional[int]] = errno.ENOENT
 
 
 class ReadOnly(Error):
     """The segment was opened for reading."""
 
-    code = int(lib.PSM_E_READONLY)
-    _errno = errno.EROFS
+    code: int = int(lib.PSM_E_READONLY)
+    _errno: ClassVar[Optional[int]] = errno.EROFS
 
 
 class WrongState(Error):
     """Not now: such as unlocking what this process has not locked."""
 
-    code = int(lib.PSM_E_STATE)
-    _errno = errno.EPERM
+    code: int = int(lib.PSM_E_STATE)
+    _errno: ClassVar[Optional[int]] = errno.EPERM
 
 
 class BlockInUse(WrongState, BufferError):
     """A memoryview, array or other view of the block is still alive."""
 
-    _errno = errno.EBUSY
+    _errno: ClassVar[Optional[int]] = errno.EBUSY
 
 
 class SystemFailure(Error):
     """The operating system refused; the sentence says what."""
 
-    code = int(lib.PSM_E_SYSTEM)
+    code: int = int(lib.PSM_E_SYSTEM)
 
 
 _CLASSES: Dict[int, Type[Error]] = {
