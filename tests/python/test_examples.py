@@ -25,19 +25,19 @@ def run_example(script: str, *arguments: object) -> str:
 
 
 def test_parallel_map() -> None:
-    output = run_example("parallel_map.py", 16)
+    output = run_example("workers/parallel_map.py", 16)
     match = re.fullmatch(r"16 parts of (\d+) bytes, each sent in (\d+) bytes\n", output)
     assert match and int(match[1]) == 1 << 20 and int(match[2]) < 200
 
 
 def test_reused_buffers() -> None:
-    output = run_example("reused_buffers.py", 100)
+    output = run_example("workers/reused_buffers.py", 100)
     match = re.fullmatch(r"100 pictures of 921600 bytes went through (\d) buffers\n", output)
     assert match and 1 < int(match[1]) <= 4
 
 
 def test_web_cache() -> None:
-    output = run_example("web_cache.py", 3)
+    output = run_example("workers/web_cache.py", 3)
     match = re.fullmatch(r"(\d+) pages made, (\d+) found; 1 of 3 workers was killed\n", output)
     assert match and int(match[1]) + int(match[2]) == 400 and int(match[2]) > 300
 
@@ -67,5 +67,7 @@ def test_tree(name: str, tmp_path: Path) -> None:
 
 
 def test_every_example_is_tested() -> None:
-    tested = {"parallel_map.py", "reused_buffers.py", "web_cache.py", "tree.py", "words.py"}
-    assert {path.name for path in EXAMPLES.glob("*.py")} == tested
+    elsewhere = {"hello.py", "queue.py", "words.py"}  # tests/matrix, test_cross_language
+    workers = {"parallel_map.py", "reused_buffers.py", "web_cache.py"}
+    assert {path.name for path in EXAMPLES.glob("*.py")} == {"tree.py", *elsewhere}
+    assert {path.name for path in EXAMPLES.glob("workers/*.py")} == workers

@@ -158,6 +158,7 @@ def run(segment, listener, workers):
 
 def main(workers="3"):
     with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)  # several wake up for one client: no one waits for the next
         with psm.open(f"shm:web-cache-{os.getpid()}", "8MiB") as segment:
             run(segment, listener, int(workers))
 
