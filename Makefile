@@ -9,8 +9,8 @@ build_release = mkdir -p build/logs; \
   { cmake --preset release && cmake --build --preset release --target $(1); } > build/logs/build.log \
   || { cat build/logs/build.log; exit 1; }
 
-.PHONY: help setup build demo test test-c test-asan test-tsan test-python test-tools \
-        kill soak model fuzz bench format format-check coverage clean
+.PHONY: help setup build demo test test-c test-asan test-tsan test-python test-rust test-tools \
+        kill soak model fuzz bench bench-rust format format-check coverage clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | awk -F '\t' '{ printf "  make %-14s%s\n", $$1, $$2 }'
@@ -48,6 +48,9 @@ test-tsan:  ## the C tests with threads under ThreadSanitizer
 test-python:  ## the Python tests
 	@tools/setup.sh build python && python3 tools/test.py python
 
+test-rust:  ## the Rust tests and checks
+	@tools/setup.sh build rust python && python3 tools/test.py rust
+
 test-tools:  ## layers, exports, versions, header, install, README, format
 	@tools/setup.sh test && python3 tools/test.py tools
 
@@ -74,6 +77,9 @@ bench:  ## compare with other allocators
 	@cmake --preset bench > build/logs/configure.log || { cat build/logs/configure.log; exit 1; }
 	@cmake --build --preset bench > build/logs/bench-build.log || { cat build/logs/bench-build.log; exit 1; }
 	@bench/run build/bench
+
+bench-rust:  ## collections in a segment beside those in private memory; writes the table of psmalloc's README
+	@tools/setup.sh rust && bench/rust/run
 
 format:  ## format the C sources
 	@tools/setup.sh format && tools/format.sh

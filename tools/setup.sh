@@ -5,6 +5,7 @@
 #   python    .venv with the Python package and pytest, up to date with the tree
 #   test      build and python, and what else the tests run
 #   bench     build, and the allocators to compare with
+#   rust      cargo, and the libclang that bindgen reads psm.h with
 #   format    clang-format
 #   coverage  build, and gcovr
 #   model     gcc, and spin
@@ -27,6 +28,13 @@ header() { [ -e "/usr/include/$1" ] || [ -e "/usr/local/include/$1" ]; }
 clang_fuzzes() {
   runtime=$(clang --print-file-name="libclang_rt.fuzzer-$(uname -m).a" 2>/dev/null)
   [ -e "$runtime" ]
+}
+
+libclang() {
+  for library in /usr/lib/llvm-*/lib/libclang*.so* /usr/lib/*/libclang*.so*; do
+    [ -e "$library" ] && return 0
+  done
+  return 1
 }
 
 # The first Python that can make an environment and build extensions for it.
@@ -102,9 +110,9 @@ fi
 groups=" "
 for group in "$@"; do
   case $group in
-    test) groups="$groups build python format model fuzz $group " ;;
+    test) groups="$groups build python rust format model fuzz $group " ;;
     bench | coverage) groups="$groups build $group " ;;
-    build | python | format | model | fuzz) groups="$groups$group " ;;
+    build | python | rust | format | model | fuzz) groups="$groups$group " ;;
     *) say "unknown group: $group"; exit 2 ;;
   esac
 done
@@ -121,6 +129,11 @@ fi
 if in_groups python && ! find_python; then
   need python3-venv false
   need python3-dev false
+fi
+if in_groups rust; then
+  need cargo-web has cargo # the newest that Debian 12 has
+  need libclang-dev libclang
+  need pkg-config has pkg-config
 fi
 if in_groups test; then
   need g++ has "${CXX:-c++}"

@@ -135,15 +135,24 @@ def program(*command, build=None):
             suite.skipped += 1
             return
         suite.log.flush()
-        counts = re.findall(r"^(\d+) passed, (\d+) failed$", suite.log_path.read_text(
-            encoding="utf-8", errors="replace"), re.MULTILINE)
-        passed, failed = map(int, counts[-1]) if counts else (int(status == 0), 0)
+        counts = re.findall(r"^(\d+) passed, (\d+) failed(?:, (\d+) skipped)?$",
+                            suite.log_path.read_text(encoding="utf-8", errors="replace"),
+                            re.MULTILINE)
+        passed, failed, skipped = ([int(count or 0) for count in counts[-1]] if counts
+                                   else (int(status == 0), 0, 0))
         suite.passed += passed
+        suite.skipped += skipped
         for _ in range(failed):
             suite.fail("see the log")
         if status and not failed:
             suite.fail(f"{command[0]} ended with {status}")
     return run
+
+
+def rust(suite):
+    """The crates; the tests across languages also take the Python package."""
+    suite.run("tools/setup.sh", "rust", "python")
+    program("tools/test-rust.py", build="psm")(suite)
 
 
 SUITES = {
@@ -152,6 +161,7 @@ SUITES = {
     "c-asan": ctest("asan"),
     "c-tsan": ctest("tsan"),
     "python": pytest,
+    "rust": rust,
     "tools": tools,
     "model": program("tests/model/run.py"),
     "kill": program("build/release/tests/kill/kill", build="kill"),
