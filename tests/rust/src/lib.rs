@@ -47,6 +47,8 @@ pub struct Board<'s> {
     pub cell: SharedCell<Pair>,
     /// Changes made.
     pub changes: AtomicU64,
+    /// Deaths within a lock that its next owner was told of.
+    pub deaths: AtomicU64,
 }
 
 impl<'s> Board<'s> {
@@ -65,6 +67,7 @@ impl<'s> Board<'s> {
                 slots: std::array::from_fn(|_| Slot::new()),
                 cell: SharedCell::new(Pair { one: 0, other: !0 }),
                 changes: AtomicU64::new(0),
+                deaths: AtomicU64::new(0),
             })
         })
     }
@@ -78,6 +81,7 @@ impl<'s> Board<'s> {
         match self.words.lock(s) {
             Ok(words) => Ok((words, false)),
             Err(LockError::OwnerDied(orphan)) => {
+                self.deaths.fetch_add(1, Ordering::Relaxed);
                 Ok((orphan.replace(HashMap::new_in(s.alloc())?), true))
             }
             Err(LockError::Failed(error)) => Err(error),
@@ -93,6 +97,7 @@ impl<'s> Board<'s> {
         match self.pair.lock(s) {
             Ok(pair) => Ok((pair, false)),
             Err(LockError::OwnerDied(orphan)) => {
+                self.deaths.fetch_add(1, Ordering::Relaxed);
                 Ok((orphan.repair(|pair| pair.other = !pair.one), true))
             }
             Err(LockError::Failed(error)) => Err(error),

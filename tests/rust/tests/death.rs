@@ -1,5 +1,6 @@
 //! SIGKILL under load: the survivors go on, see the death, repair, and nothing is lost.
 
+use std::io;
 use std::process::Command;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -60,43 +61,43 @@ fn an_owner_that_is_killed_leaves_an_orphan_until_it_is_repaired() {
 
 #[test]
 fn members_are_killed_under_load_and_survivors_go_on() {
+    const KILLS: usize = 30;
     let segment = segment(64);
     let mut random = Random(2026);
-    let kills = 30;
-    let deaths_seen = segment.enter(|s| {
+    segment.enter(|s| {
         let board = Board::of(s).unwrap();
         let mut survivor = member(segment.name());
-        let mut victims: Vec<Process> = (0..2).map(|_| member(segment.name())).collect();
-        for victim in &mut victims {
+        let victim = || {
+            let mut victim = member(segment.name());
             victim.send("load 1000000000");
-        }
-        let mut seen = 0;
-        for turn in 0..kills {
+            victim
+        };
+        let mut victims = [victim(), victim()];
+        let mut kills = 0;
+        // Some deaths are within a lock; it goes on until there were a few.
+        while kills < KILLS || (board.deaths.load(Ordering::Relaxed) < 3 && kills < 20 * KILLS) {
             wait_for_changes(board, 200 + random.draw() % 500);
-            victims[turn % 2].kill();
+            victims[kills % 2].kill();
             // Another process goes on, and so does this one, with the other victim still at it.
-            seen += survivor.ask("load 300")[0];
-            let (pair, repaired) = board.pair(s).unwrap();
+            survivor.ask("load 300");
+            let (pair, _) = board.pair(s).unwrap();
             assert_eq!(pair.other, !pair.one);
-            seen += u64::from(repaired);
             drop(pair);
-            let (words, replaced) = board.words(s).unwrap();
+            let (words, _) = board.words(s).unwrap();
             assert!(words.iter().all(|(word, times)| word.starts_with("word ") && *times > 0));
-            seen += u64::from(replaced);
             drop(words);
             segment.check().unwrap();
-            victims[turn % 2] = member(segment.name());
-            victims[turn % 2].send("load 1000000000");
+            victims[kills % 2] = victim();
+            kills += 1;
         }
-        for victim in &mut victims {
-            victim.kill();
-        }
+        victims.iter_mut().for_each(Process::kill);
         drop(board.pair(s).unwrap());
         drop(board.words(s).unwrap());
         survivor.end();
-        seen
+        let deaths = board.deaths.load(Ordering::Relaxed);
+        println!("{deaths} of {} deaths were within a lock", kills + 2);
+        assert!(deaths >= 3);
     });
-    println!("{deaths_seen} of {kills} deaths were within a lock and not yet dealt with");
     segment.reap().unwrap();
     segment.check().unwrap();
     assert_eq!(segment.members().unwrap().len(), 1);
@@ -109,23 +110,20 @@ fn publication_loses_no_block_however_it_is_killed() {
     segment.enter(|s| {
         let board = Board::of(s).unwrap();
         let before = segment.stat().unwrap().blocks;
-        let mut killed = 0;
-        while board.slots[SLOTS - 100].get().is_none() {
-            let mut victims: Vec<Process> = (0..2).map(|_| member(segment.name())).collect();
+        let (mut killed, mut published) = (0, 0);
+        while published < SLOTS - 100 {
+            let mut victims = [member(segment.name()), member(segment.name())];
             for victim in &mut victims {
-                victim.send(&format!("slots {SLOTS}"));
+                victim.send(&format!("slots {}", published + 100));
             }
-            let published = board.slots.iter().take_while(|slot| slot.get().is_some()).count();
-            let until = published + (random.draw() % 60) as usize;
-            while board.slots[until.min(SLOTS - 1)].get().is_none() {
+            while board.slots[published].get().is_none() {
                 std::hint::spin_loop();
             }
-            for victim in &mut victims {
-                victim.kill();
-                killed += 1;
-            }
+            std::thread::sleep(Duration::from_micros(random.draw() % 100));
+            victims.iter_mut().for_each(Process::kill);
+            killed += victims.len();
+            published = board.slots.iter().take_while(|slot| slot.get().is_some()).count();
         }
-        assert!(killed > 0);
         // Whoever comes next publishes the rest, into the blocks that are there.
         let mut survivor = member(segment.name());
         let sum: u64 = (0..SLOTS as u64).map(|number| 8 * number).sum();
@@ -134,6 +132,78 @@ fn publication_loses_no_block_however_it_is_killed() {
         segment.reap().unwrap();
         assert_eq!(segment.stat().unwrap().blocks, before + SLOTS as u64, "{killed} kills");
         println!("{killed} processes were killed");
+    });
+    segment.check().unwrap();
+}
+
+/// A process that another one steps, instruction by instruction.
+struct Traced<'p>(&'p mut Process);
+
+impl Traced<'_> {
+    fn request(&self, request: libc::c_uint) -> io::Result<()> {
+        // SAFETY: these requests take no memory of this process.
+        match unsafe { libc::ptrace(request, self.0.id(), 0, 0) } {
+            -1 => Err(io::Error::last_os_error()),
+            _ => Ok(()),
+        }
+    }
+
+    /// The signal at which it stopped.
+    fn stopped(&self) -> i32 {
+        let mut status = 0;
+        // SAFETY: it is a child, and `status` is valid for the call.
+        let pid = unsafe { libc::waitpid(self.0.id() as i32, &mut status, 0) };
+        assert!(pid > 0 && libc::WIFSTOPPED(status), "it stops, and does not end: {status:#x}");
+        libc::WSTOPSIG(status)
+    }
+
+    /// Executes one instruction; false at the second of the two stops.
+    fn step(&self) -> bool {
+        self.request(libc::PTRACE_SINGLESTEP).unwrap();
+        self.stopped() != libc::SIGSTOP
+    }
+}
+
+/// A publisher is stepped until it has changed what others see so many times, and a few
+/// instructions further; then it is killed. The survivor publishes, and no block is missing.
+#[test]
+fn publication_loses_no_block_at_any_change_of_what_others_see() {
+    let segment = segment(4);
+    segment.enter(|s| {
+        let board = Board::of(s).unwrap();
+        let mut number = 0;
+        for further in [0, 1, 3, 10, 50, 200] {
+            for changes in 1.. {
+                let before = segment.stat().unwrap().blocks;
+                let slot = &board.slots[number];
+                let mut victim = member(segment.name());
+                let traced = Traced(&mut victim);
+                if let Err(error) = traced.request(libc::PTRACE_SEIZE) {
+                    println!("skipped: no process may be traced here: {error}");
+                    return;
+                }
+                traced.0.send(&format!("publish-stepped {number}"));
+                assert_eq!(traced.stopped(), libc::SIGSTOP);
+                let seen = || (segment.stat().unwrap().blocks, slot.get().is_some());
+                let (mut last, mut changed) = (seen(), 0);
+                while changed < changes && traced.step() {
+                    changed += i32::from(seen() != last);
+                    last = seen();
+                }
+                let killed = changed == changes && (0..further).all(|_| traced.step());
+                victim.kill();
+                slot.get_or_init(s, || [number as u64; 8]).unwrap();
+                segment.reap().unwrap();
+                let after = segment.stat().unwrap().blocks;
+                assert_eq!(after, before + 1, "killed {further} after change {changes}");
+                number += 1;
+                if !killed {
+                    assert!(changes > 2, "a block appears, and a value");
+                    break;
+                }
+            }
+        }
+        println!("{number} publishers were killed");
     });
     segment.check().unwrap();
 }

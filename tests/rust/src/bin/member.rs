@@ -48,6 +48,7 @@ fn obey(segment: &Segment, s: Scope<'_>, word: &str, numbers: &[u64]) -> Result<
         "empty-use" => empty_use(s)?,
         "load" => load(s, numbers[0])?,
         "slots" => slots(s, numbers[0])?,
+        "publish-stepped" => publish_stepped(s, numbers[0])?,
         "hold" => hold(s)?,
         "cell" => cell(s, numbers[0])?,
         "copy" => copy(s)?,
@@ -158,6 +159,19 @@ fn slots(s: Scope<'_>, up_to: u64) -> Result<Vec<u64>, Error> {
     }
     assert!(up_to as usize <= SLOTS);
     Ok(vec![sum])
+}
+
+/// Publishes into one slot between two stops, for a tracer.
+fn publish_stepped(s: Scope<'_>, number: u64) -> Result<Vec<u64>, Error> {
+    let slot = &Board::of(s)?.slots[number as usize];
+    // What a thread does at its first allocation is not what is looked at.
+    drop(psmalloc::Box::new_in([0u64; 8], s.alloc()));
+    // SAFETY: it stops this process; whoever traces it lets it go on.
+    unsafe { libc::raise(libc::SIGSTOP) };
+    let published = slot.get_or_init(s, || [number; 8]);
+    // SAFETY: as above.
+    unsafe { libc::raise(libc::SIGSTOP) };
+    Ok(vec![published?[0]])
 }
 
 /// Takes both locks and says so; they are held until the end, which does not come by itself.
