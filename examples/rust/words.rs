@@ -133,6 +133,7 @@ impl<'s> Job<'s> {
     fn lock(&self) -> Outcome<LockGuard<'s>> {
         let guard = self.table.lock.lock(self.s).what("cannot lock the table")?;
         if guard.owner_died() {
+            self.s.reap().what("cannot reap")?; // before anything is allocated to the same places
             let done = self.settle()?;
             done.set(done.get() + 1);
             self.table.repairer.set(std::process::id());

@@ -161,3 +161,15 @@ fn mistakes_get_a_sentence() {
         assert!(!output.status.success() && said.contains(sentence), "{said}");
     }
 }
+
+/// The README of the project shows the first example of psmalloc's, which is a doc test.
+#[test]
+fn the_readme_shows_what_is_tested() {
+    let block = |file: &str| {
+        let text = std::fs::read_to_string(root().join(file)).unwrap();
+        let block = text.split("```rust\n").nth(1).expect("it has an example in Rust");
+        let lines = block.split("```").next().unwrap().lines();
+        lines.filter(|line| !line.starts_with("# ")).map(String::from).collect::<Vec<_>>()
+    };
+    assert_eq!(block("README.md"), block("bindings/rust/psmalloc/README.md"));
+}

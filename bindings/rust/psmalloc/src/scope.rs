@@ -50,8 +50,14 @@ impl<'s> Scope<'s> {
         ))
     }
 
-    /// Gives back what dead members held.
-    pub(crate) fn reap(self) -> Result<()> {
+    /// Gives back what dead members held, and settles where their blocks in flight belong.
+    ///
+    /// Who takes a lock over from the dead calls this before it publishes where the dead did.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ReadOnly`].
+    pub fn reap(self) -> Result<()> {
         // SAFETY: the segment is open.
         check(unsafe { psm_sys::PSMreap(self.handle()) }).map(drop)
     }
@@ -74,7 +80,8 @@ impl<'s> Scope<'s> {
     /// Allocates `bytes` and publishes the block in one step: it is in `place`, or free, whenever
     /// this process is killed. Its content is not initialised.
     ///
-    /// `place` lies in the segment. It has one writer at a time; else a block may be lost.
+    /// `place` lies in the segment. It has one writer at a time; and if the last one died,
+    /// [`Scope::reap`] comes first. Else a block may be lost.
     ///
     /// # Errors
     ///
