@@ -131,10 +131,11 @@ def program(*command, build=None):
             suite.fail("does not build")
             return
         status = suite.run(*command)
+        suite.log.flush()
         if status == SKIPPED:
             suite.skipped += 1
+            print(suite.log_path.read_text(encoding="utf-8", errors="replace").splitlines()[-1])
             return
-        suite.log.flush()
         counts = re.findall(r"^(\d+) passed, (\d+) failed(?:, (\d+) skipped)?$",
                             suite.log_path.read_text(encoding="utf-8", errors="replace"),
                             re.MULTILINE)
@@ -201,7 +202,7 @@ def main(names):
             suite.fail(repr(error))
         suite.seconds = time.monotonic() - begin
         suite.log.close()
-        if suite.passed + suite.failed == 0:
+        if suite.passed + suite.failed + suite.skipped == 0:
             suite.fail("no test ran")
         if suite.failed:
             show_failures(suite)

@@ -83,6 +83,52 @@ impl<'s> Scope<'s> {
     /// `place` lies in the segment. It has one writer at a time; and if the last one died,
     /// [`Scope::reap`] comes first. Else a block may be lost.
     ///
+    /// A list that loses no node, whenever a process that pushes is killed:
+    ///
+    /// ```
+    /// use psmalloc::{Lock, Result, Scope, Shareable};
+    /// use std::ptr::null_mut;
+    /// use std::sync::atomic::{AtomicPtr, Ordering::{Acquire, Relaxed, Release}};
+    ///
+    /// #[derive(Shareable)]
+    /// #[repr(C)]
+    /// struct Node { next: AtomicPtr<Node>, value: u64 }
+    ///
+    /// #[derive(Default, Shareable)]
+    /// #[repr(C)]
+    /// struct List { lock: Lock, head: AtomicPtr<Node>, fresh: AtomicPtr<Node> }
+    ///
+    /// fn push(s: Scope<'_>, list: &List, value: u64) -> Result<()> {
+    ///     let guard = list.lock.lock(s)?;
+    ///     if guard.owner_died() {
+    ///         s.reap()?;
+    ///         if list.fresh.load(Relaxed) == list.head.load(Relaxed) {
+    ///             list.fresh.store(null_mut(), Relaxed); // it was published
+    ///         }
+    ///     }
+    ///     if list.fresh.load(Relaxed).is_null() {
+    ///         s.alloc_to(size_of::<Node>(), &list.fresh)?;
+    ///     }
+    ///     let (node, next) = (list.fresh.load(Relaxed), list.head.load(Relaxed).into());
+    ///     // SAFETY: the block has room, and only who holds the lock knows it.
+    ///     unsafe { node.write(Node { next, value }) };
+    ///     list.head.store(node, Release); // complete: others may see it
+    ///     list.fresh.store(null_mut(), Release);
+    ///     Ok(())
+    /// }
+    ///
+    /// # fn main() -> Result<()> {
+    /// # let name = format!("shm:psmalloc-list-{}", std::process::id());
+    /// # psmalloc::Segment::options().size(1 << 20).open(&name)?.enter(|s| {
+    /// let list = s.root_or_init(List::default)?;
+    /// push(s, list, 1)?;
+    /// push(s, list, 2)?;
+    /// // SAFETY: nodes are complete before they are published, and are never freed here.
+    /// let newest = unsafe { &*list.head.load(Acquire) };
+    /// assert_eq!(newest.value, 2);
+    /// # Ok(()) }) }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::NoMemory`], [`Error::NoSpace`], [`Error::ReadOnly`]; [`Error::Invalid`] if `place`
