@@ -9,8 +9,8 @@ build_release = mkdir -p build/logs; \
   { cmake --preset release && cmake --build --preset release --target $(1); } > build/logs/build.log \
   || { cat build/logs/build.log; exit 1; }
 
-.PHONY: help setup build demo test test-c test-cpp test-asan test-tsan test-python test-tools swig test-swig \
-        test-matrix kill soak model fuzz bench bench-cpp bench-python format format-check coverage clean
+.PHONY: help setup build demo test test-c test-cpp test-asan test-tsan test-python test-rust test-tools swig test-swig \
+        test-matrix kill soak model fuzz bench bench-cpp bench-python bench-rust format format-check coverage clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | awk -F '\t' '{ printf "  make %-14s%s\n", $$1, $$2 }'
@@ -51,6 +51,9 @@ test-tsan:  ## the C tests with threads under ThreadSanitizer
 test-python:  ## the Python tests
 	@tools/setup.sh build python && python3 tools/test.py python
 
+test-rust:  ## the Rust tests and checks
+	@tools/setup.sh build rust python && python3 tools/test.py rust
+
 swig:  ## build and test PSM for languages through SWIG (LANGS="java go"; all)
 	@tools/setup.sh swig || echo "setup was incomplete; what is missing is skipped"
 	@bindings/swig/build.py $(LANGS) && tests/swig/run.py $(LANGS)
@@ -60,7 +63,7 @@ test-swig:  ## the tests of all languages through SWIG
 	@python3 tools/test.py swig
 
 test-matrix:  ## every language reads what every other wrote
-	@tools/setup.sh swig python || echo "setup was incomplete; what is missing is skipped"
+	@tools/setup.sh swig rust python || echo "setup was incomplete; what is missing is skipped"
 	@python3 tools/test.py matrix
 
 test-tools:  ## layers, exports, versions, header, install, README, format
@@ -101,6 +104,9 @@ bench-cpp:  ## C++ containers beside those of Boost.Interprocess (ROUNDS=9)
 bench-python:  ## compare the Python package with multiprocessing (QUICK=1, ROUNDS=...)
 	@tools/setup.sh bench-python
 	@bench/python/run $(VENV_PYTHON)
+
+bench-rust:  ## collections in a segment beside those in private memory; writes the table of psmalloc's README
+	@tools/setup.sh rust && bench/rust/run
 
 format:  ## format the C sources
 	@tools/setup.sh format && tools/format.sh

@@ -41,6 +41,12 @@ def cargo(text):
     return value(body, "version") or value(section(text, "workspace.package"), "version")
 
 
+def requirement(text):
+    """The version that a manifest asks of psm-sys, or its own."""
+    found = re.search(r'^psm-sys\s*=.*?version\s*=\s*"([^"]*)"', text, re.M)
+    return found.group(1) if found else None
+
+
 def changelog(text):
     """The newest release; while there is none, the heading may say Unreleased."""
     releases = re.findall(r"^## \[?(\d+\.\d+\.\d+)", text, re.M)
@@ -52,7 +58,8 @@ def changelog(text):
 def main():
     want = header()
     wrong = 0
-    for name, read, required in [("pyproject.toml", pyproject, True), ("Cargo.toml", cargo, False),
+    for name, read, required in [("pyproject.toml", pyproject, True), ("Cargo.toml", cargo, True),
+                                 ("bindings/rust/psmalloc/Cargo.toml", requirement, True),
                                  ("CHANGELOG.md", changelog, True)]:
         path = ROOT / name
         if not path.exists():

@@ -6,6 +6,7 @@
 #   test      build and python, and what else the tests run
 #   bench     build, the allocators to compare with, valgrind and git
 #   bench-python  python, and the package to compare with
+#   rust      cargo, and the libclang that bindgen reads psm.h with
 #   format    clang-format
 #   coverage  build, and gcovr
 #   model     gcc, and spin
@@ -46,6 +47,13 @@ boost_package() {
 
 clang_has_libcxx() {
   echo '#include <string>' | clang++ -stdlib=libc++ -x c++ -fsyntax-only - 2>/dev/null
+}
+
+libclang() {
+  for library in /usr/lib/llvm-*/lib/libclang*.so* /usr/lib/*/libclang*.so*; do
+    [ -e "$library" ] && return 0
+  done
+  return 1
 }
 
 # The first Python that can make an environment and build extensions for it.
@@ -129,10 +137,10 @@ fi
 groups=" "
 for group in "$@"; do
   case $group in
-    test) groups="$groups build python format model fuzz swig $group " ;;
+    test) groups="$groups build python rust format model fuzz swig $group " ;;
     bench | coverage | swig) groups="$groups build $group " ;;
     bench-python) groups="$groups python $group " ;;
-    build | python | format | model | fuzz) groups="$groups$group " ;;
+    build | python | rust | format | model | fuzz) groups="$groups$group " ;;
     *) say "unknown group: $group"; exit 2 ;;
   esac
 done
@@ -149,6 +157,11 @@ fi
 if in_groups python && ! find_python; then
   need python3-venv false
   need python3-dev false
+fi
+if in_groups rust; then
+  need cargo-web has cargo # the newest that Debian 12 has
+  need libclang-dev libclang
+  need pkg-config has pkg-config
 fi
 if in_groups test; then
   need g++ has "${CXX:-c++}"

@@ -144,20 +144,32 @@ def program(*command, build=None):
             suite.fail("does not build")
             return
         status = suite.run(*command)
+        suite.log.flush()
         if status == SKIPPED:
             suite.skipped += 1
+            print(suite.log_path.read_text(encoding="utf-8", errors="replace").splitlines()[-1])
             return
-        suite.log.flush()
         text = suite.log_path.read_text(encoding="utf-8", errors="replace")
-        counts = re.findall(r"^(\d+) passed, (\d+) failed$", text, re.MULTILINE)
+        counts = re.findall(r"^(\d+) passed, (\d+) failed(?:, (\d+) skipped)?$", text, re.MULTILINE)
         suite.skipped += sum(map(int, re.findall(r"^(\d+) skipped$", text, re.MULTILINE)))
-        passed, failed = map(int, counts[-1]) if counts else (int(status == 0), 0)
+        passed, failed, skipped = ([int(count or 0) for count in counts[-1]] if counts
+                                   else (int(status == 0), 0, 0))
         suite.passed += passed
+        suite.skipped += skipped
         for _ in range(failed):
             suite.fail("see the log")
         if status and not failed:
             suite.fail(f"{command[0]} ended with {status}")
     return run
+
+
+def rust(suite):
+    """The crates; the tests across languages also take the Python package."""
+    suite.run("tools/setup.sh", "build", "rust", "python")
+    if suite.run("cmake", "--preset", "release") or suite.run(
+            "cmake", "--build", "--preset", "release", "--target", "psm", "psm_static"):
+        suite.fail("does not build")  # tools/test-crates.sh installs it
+    program("tools/test-rust.py")(suite)
 
 
 SUITES = {
@@ -169,6 +181,7 @@ SUITES = {
     "cpp-asan": ctest("asan", "-L", "cpp", target="tests/cpp/all"),
     "c-tsan": ctest("tsan"),
     "python": pytest,
+    "rust": rust,
     "swig": program("tests/swig/run.py"),
     "matrix": matrix,
     "tools": tools,
@@ -207,7 +220,7 @@ def main(names):
             suite.fail(repr(error))
         suite.seconds = time.monotonic() - begin
         suite.log.close()
-        if suite.passed + suite.failed == 0:
+        if suite.passed + suite.failed + suite.skipped == 0:
             suite.fail("no test ran")
         if suite.failed:
             show_failures(suite)
