@@ -359,11 +359,21 @@ PSMHandle PSMsegmentOf(const void *address) {
 
 /* ---- Lock ---- */
 
+static int reap(struct segment *s) {
+  psm_span_lock(s);
+  int reaped = psm_reap_dead(s);
+  psm_span_unlock(s);
+  return reaped;
+}
+
 int PSMlock(PSMHandle handle, uint32_t *lock) {
   struct worker *worker = psm_worker(handle);
   if (worker == NULL) return psm_last_error();
   if (!is_users(worker->segment, lock, sizeof *lock)) return fail_place(lock);
-  return psm_lock_take(worker->segment, (_Atomic uint32_t *)(void *)lock);
+  int result = psm_lock_take(worker->segment, (_Atomic uint32_t *)(void *)lock);
+  /* Who repairs may publish in the place where the dead did: settle that first. */
+  if (result == PSM_OWNER_DIED) (void)reap(worker->segment);
+  return result;
 }
 
 int PSMunlock(PSMHandle handle, uint32_t *lock) {
@@ -425,10 +435,7 @@ int PSMdeaths(PSMHandle handle, uint64_t *cursor, PSMMember *members, int count)
 int PSMreap(PSMHandle handle) {
   struct worker *worker = psm_worker(handle);
   if (worker == NULL) return psm_last_error();
-  psm_span_lock(worker->segment);
-  int reaped = psm_reap_dead(worker->segment);
-  psm_span_unlock(worker->segment);
-  return reaped;
+  return reap(worker->segment);
 }
 
 int PSMtrim(PSMHandle handle, uint64_t *bytes) {

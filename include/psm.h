@@ -343,7 +343,9 @@ PSMHandle PSMsegmentOf(const void *address);
 /** Lock the 4 bytes at `lock`, which lie in the segment and begin as zero.
  *
  *  If the owner died or left, the next caller gets the lock at once and is
- *  told so: it holds the lock and first repairs what the lock guards.
+ *  told so: it holds the lock and first repairs what the lock guards. The dead
+ *  have been reaped by then (PSMreap), so that what they had begun by
+ *  PSMallocTo is settled.
  *
  *  Returns  0, PSM_OWNER_DIED, or a PSM_E_ code.
  *  Errors   PSM_E_INVALID (not in the segment or not aligned), PSM_E_HANDLE,
@@ -472,7 +474,8 @@ int PSMdeaths(PSMHandle handle, uint64_t *cursor, PSMMember *members, int count)
 
 /** Give back what dead members still held: their caches and their seats.
  *
- *  It also happens by itself, when a process joins and when memory runs out.
+ *  It also happens by itself, when a process joins, when memory runs out, and
+ *  when PSMlock tells of a death.
  *
  *  Returns  how many were reaped, or a PSM_E_ code.
  *  Errors   PSM_E_HANDLE, PSM_E_READONLY.

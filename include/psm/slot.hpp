@@ -82,7 +82,8 @@ struct slot_shm {
  *  changed one in its place: `slot.emplace(changed(*slot))`. One writer at a
  *  time; readers exclude it, as with any object. After the death of a writer the
  *  next emplace() or reset() repairs: nothing is lost but what the half-made
- *  object had allocated itself.
+ *  object had allocated itself. Who follows a dead writer without a psm::mutex
+ *  calls PSMreap first, as PSMallocTo asks.
  */
 template <class T>
 class slot {

@@ -202,6 +202,26 @@ EXEC_CHILD(joins_a_full_house) {
   return 0;
 }
 
+/* Who repairs finds nothing of the dead in the way. */
+CASE(a_lock_that_tells_of_a_death_has_reaped_it) {
+  PSMHandle handle = h_init(h_shm_name(""), MIB);
+  uint32_t *lock = PSMcalloc(handle, 1, sizeof *lock);
+  pid_t child = h_fork();
+  if (child == 0) {
+    CHECK_EQ(PSMlock(handle, lock), 0);
+    h_work(handle);
+    raise(SIGKILL);
+  }
+  CHECK_EQ(h_wait(child), 1000 + SIGKILL);
+  CHECK_EQ(PSMmembers(handle, NULL, 0), 2);
+  CHECK_EQ(PSMlock(handle, lock), PSM_OWNER_DIED);
+  CHECK_EQ(PSMmembers(handle, NULL, 0), 1);
+  CHECK_EQ(h_stat(handle).caches, 1);
+  CHECK_EQ(PSMunlock(handle, lock), 0);
+  PSMdeinit(handle);
+  CHECK(!h_exists(h_shm_path("")));
+}
+
 /* One cursor in the segment: of all who ask, one hears. */
 CASE(one_hears_for_all) {
   enum { ASKERS = 4, DEATHS = 20 };

@@ -40,8 +40,8 @@ CASE(closed_descriptors_and_the_death_of_another) {
     close_everything();
     reach(step, 1);
     await(step, 2);
-    lock_is_a_dead_ones(handle, lock);
     CHECK_EQ(PSMreap(handle), 1);
+    lock_is_a_dead_ones(handle, lock);
     CHECK_EQ(PSMmembers(handle, NULL, 0), 2);
     h_work(handle);
     PSMdeinit(handle);
@@ -99,8 +99,8 @@ CASE(closed_descriptors_and_children) {
   CHECK_EQ(PSMreap(handle), 0);
   h_kill(daemon);
   CHECK_EQ(h_entries(handle, daemon, true), 0);
-  lock_is_a_dead_ones(handle, lock);
   CHECK_EQ(PSMreap(handle), 1);
+  lock_is_a_dead_ones(handle, lock);
   CHECK_EQ(h_entries(handle, shared->child, true), 1);
   PSMdeinit(handle);
   reach(&shared->step, 2);
@@ -129,8 +129,8 @@ CASE(closed_descriptors_and_its_own_death) {
   }
   h_kill(daemon);
   CHECK_EQ(h_entries(handle, daemon, false), 1);
-  lock_is_a_dead_ones(handle, lock);
   CHECK_EQ(PSMreap(handle), 1);
+  lock_is_a_dead_ones(handle, lock);
   CHECK(h_stat(handle).blocks <= before + 1); /* the one in flight */
   CHECK_EQ(h_stat(handle).caches, 1);
   h_sound(handle);
@@ -165,8 +165,8 @@ CASE(fork_without_a_descriptor_to_spare) {
   CHECK_EQ(PSMreap(handle), 0);
   h_kill(parent);
   CHECK_EQ(h_entries(handle, parent, true), 0);
-  lock_is_a_dead_ones(handle, lock);
   CHECK_EQ(PSMreap(handle), 1);
+  lock_is_a_dead_ones(handle, lock);
   h_work(handle);
   h_sound(handle);
   PSMdeinit(handle);
@@ -309,8 +309,8 @@ CASE(exec_ends_a_membership) {
   h_gate_pass(ready);
   CHECK_EQ(h_entries(handle, child, true), 0);
   CHECK_EQ(h_entries(handle, child, false), 1);
-  lock_is_a_dead_ones(handle, lock);
   CHECK_EQ(PSMreap(handle), 1);
+  lock_is_a_dead_ones(handle, lock);
   CHECK_EQ(h_stat(handle).caches, before.caches);
   CHECK_EQ(h_stat(handle).blocks, before.blocks);
   h_work(handle);

@@ -76,9 +76,9 @@ static void pids_used_again(void) {
       const bool joined = role >= JOINS_UNREAPED, reaped = joined && role != JOINED_BY_FORK;
       CHECK_EQ(h_entries(handle, *pid, false), !reaped);
       CHECK_EQ(h_entries(handle, *pid, true), joined);
+      CHECK_EQ(PSMreap(handle), !reaped);
       CHECK_EQ(PSMlock(handle, lock), PSM_OWNER_DIED);
       CHECK_EQ(PSMunlock(handle, lock), 0);
-      CHECK_EQ(PSMreap(handle), !reaped);
       CHECK_EQ(h_entries(handle, *pid, true), joined);
       CHECK_EQ(PSMmembers(handle, NULL, 0), 1 + joined);
       CHECK_EQ(h_stat(handle).caches, 1 + joined);
@@ -311,9 +311,9 @@ CASE(two_users_and_their_deaths) {
       h_gate_open(ready);
       h_gate_pass(go);
       CHECK_EQ(PSMmembers(handle, NULL, 0), 2);
+      CHECK_EQ(PSMreap(handle), 1);
       CHECK_EQ(PSMlock(handle, lock), PSM_OWNER_DIED);
       CHECK_EQ(PSMunlock(handle, lock), 0);
-      CHECK_EQ(PSMreap(handle), 1);
       CHECK_EQ(h_stat(handle).caches, 1);
       CHECK_EQ(h_stat(handle).blocks, 1);
       h_work(handle);
@@ -428,9 +428,9 @@ CASE(user_changed_after_opening) {
   h_gate_pass(ready);
   h_kill(member); /* its child lives on */
   CHECK_EQ(h_entries(handle, member, true), 0);
+  CHECK_EQ(PSMreap(handle), 1);
   CHECK_EQ(PSMlock(handle, lock), PSM_OWNER_DIED);
   CHECK_EQ(PSMunlock(handle, lock), 0);
-  CHECK_EQ(PSMreap(handle), 1);
   h_work(handle);
   h_sound(handle);
   pid_t last = h_fork();
