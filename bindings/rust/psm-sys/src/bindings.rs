@@ -550,7 +550,9 @@ unsafe extern "C" {
     /**Lock the 4 bytes at `lock`, which lie in the segment and begin as zero.
 
 If the owner died or left, the next caller gets the lock at once and is
-told so: it holds the lock and first repairs what the lock guards.
+told so: it holds the lock and first repairs what the lock guards. The dead
+have been reaped by then (PSMreap), so that what they had begun by
+PSMallocTo is settled.
 
 # Returns
 
@@ -854,7 +856,8 @@ From any thread of any member; one caller per cursor at a time.*/
 unsafe extern "C" {
     /**Give back what dead members still held: their caches and their seats.
 
-It also happens by itself, when a process joins and when memory runs out.
+It also happens by itself, when a process joins, when memory runs out, and
+when PSMlock tells of a death.
 
 # Returns
 
