@@ -8,6 +8,7 @@ had here. The rows of bindings/swig/build.py follow by themselves.
 from __future__ import annotations
 
 import functools
+import importlib
 import os
 import shutil
 import subprocess
@@ -18,6 +19,8 @@ from typing import Callable, Dict, List
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "bindings" / "swig"))
 import build as swig  # noqa: E402
+
+sys.path.append(str(ROOT / "tools"))
 
 Missing = swig.Missing
 Command = Callable[[str], List[str]]
@@ -52,9 +55,11 @@ def with_cmake(language: str) -> Command:
 def rust(story: str) -> List[str]:
     if not (ROOT / "examples" / "rust" / f"{story}.rs").exists():
         raise Missing(f"there is no examples/rust/{story}.rs")
-    made("cargo", "build", "--quiet", "--release", "--workspace", "--examples")
-    target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-    program = target / "release" / "examples" / story
+    reason = importlib.import_module("test-rust").why_not()
+    if reason:
+        raise Missing(reason)
+    made("cargo", "build", "--quiet", "--release", "--package", "psm-tests", "--bins")
+    program = ROOT / os.environ.get("CARGO_TARGET_DIR", "build/rust") / "release" / story
     if not program.exists():
         raise Missing(f"cargo made no {program.name}")
     return [str(program)]
