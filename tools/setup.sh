@@ -50,7 +50,8 @@ clang_has_libcxx() {
 }
 
 libclang() {
-  for library in /usr/lib/llvm-*/lib/libclang*.so* /usr/lib/*/libclang*.so*; do
+  for library in /usr/lib/llvm-*/lib/libclang.so* /usr/lib/llvm-*/lib/libclang-[0-9]*.so* \
+    /usr/lib/*/libclang-[0-9]*.so*; do
     [ -e "$library" ] && return 0
   done
   return 1
