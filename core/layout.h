@@ -111,10 +111,10 @@ enum {
  * head means something only as the last of a free run. A slab's word is odd and
  * its class in the lowest byte, which leads a free to the class at once. */
 enum { UNIT_TAIL = 0, UNIT_SLAB = 1, UNIT_FREE = 2, UNIT_LARGE = 4 };
-#define unit_shift(kind)       ((kind) == UNIT_SLAB ? 1 : 3)
-#define unit_word(kind, value) ((uint32_t)(value) << unit_shift(kind) | (uint32_t)(kind))
-#define unit_kind(word)        (((word)&1u) != 0 ? (uint32_t)UNIT_SLAB : (word)&7u)
-#define unit_value(word)       ((word) >> unit_shift(unit_kind(word))) /* units; a slab's class */
+#define unit_word(kind, value) \
+  ((uint32_t)(value) << (3u - 2u * ((uint32_t)(kind)&1u)) | (uint32_t)(kind))
+#define unit_kind(word)  ((word) & (1u | (~(word)&1u) * 6u)) /* odd: one bit says all; else three */
+#define unit_value(word) ((word) >> (3u - 2u * ((word)&1u))) /* length in units; a slab's class */
 
 /** The lowest byte of a unit's word, alone. */
 PSM_INLINE uint32_t unit_byte(const _Atomic uint32_t *word) {
