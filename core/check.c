@@ -27,7 +27,8 @@ static void leave(struct segment *s) {
 /* ---- Blocks ---- */
 
 /* Bits wander between the group and its owner's slot, both ways: what is looked
- * at before and after misses none. The free blocks of a group; `*held` are those that one thread may take. */
+ * at before and after misses none. The free blocks of a group; `*held` are those
+ * that one thread may take. */
 static uint64_t group_free(const struct segment *s, uint32_t cls, uint64_t id, uint64_t *held) {
   const struct group_shm *group = group_at(s, group_unit(id), cls, group_index(id));
   uint64_t all = at_load_ordered(&group->free);

@@ -134,8 +134,8 @@ _Static_assert(sizeof(struct group_shm) == 16, "format");
 
 #define OWNER_MARK UINT32_C(0xffffffff) /* being cut or given back */
 
-/* Few classes have more groups than lie here: what a free touches of large
- * slabs is one line of 64 bytes, and those lines lie close together. */
+/* Two classes in three have no more groups than lie here: what a free touches
+ * of their slabs is one line of 64 bytes, and those lines lie close together. */
 struct slab_shm {
   _Atomic uint32_t next, prev; /* 1 + unit, while a free run begins here (span lock) */
   uint64_t spare;
