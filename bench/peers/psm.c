@@ -48,7 +48,7 @@ static uint64_t peer_metadata(void) {
   return resident * page;
 }
 
-static const Peer peer = {BENCH_NAME, peer_version, SHARES_BY_NAME, peer_open, peer_close, peer_metadata,
-                          0};
+static const Peer peer = {
+    BENCH_NAME, peer_version, SHARES_BY_NAME, peer_open, peer_close, peer_metadata, 0};
 
 #include "workloads/main.h"
