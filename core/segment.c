@@ -159,9 +159,9 @@ static void segment_delete(struct segment *s) {
 
 static int size_refused(const struct opening *o, uint64_t size) {
   if (size == 0) return psm_fail(PSM_E_SIZE, "'%.180s' must be created: give its size", o->path);
-  return psm_fail(PSM_E_SIZE, "%llu bytes are %s for a segment: it takes %d bytes to 32 TiB",
+  return psm_fail(PSM_E_SIZE, "%llu bytes are %s for a segment: it takes %d bytes to %s",
                   (unsigned long long)size, size < PSM_SIZE_MIN ? "too few" : "too many",
-                  PSM_SIZE_MIN);
+                  PSM_SIZE_MIN, PSM_SIZE_BITS == 45 ? "32 TiB" : "2 GiB");
 }
 
 static int address_given(struct opening *o, uint64_t size) {

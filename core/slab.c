@@ -149,7 +149,7 @@ void psm_slab_prepare(struct segment *s, uint32_t unit, uint32_t cls) {
 }
 
 bool psm_publication_kept(const struct segment *s, uint64_t block, uint64_t where, uint64_t old) {
-  _Atomic uint64_t *place = word_at(s, where);
+  const _Atomic uintptr_t *place = place_at(s, where);
   if (place == NULL) return true;
   uint64_t value = at_load_acquire(place);
   return value == s->geometry.base + block || value != old;

@@ -102,6 +102,9 @@ void os_populate(void *address, size_t size);
  */
 void *os_anchor(os_file file);
 
+/** Is there such an address in this process's address space, taken or not? */
+bool os_address_exists(const void *address);
+
 /** Could this range be mapped? It is not, afterwards. */
 bool os_range_free(void *address, size_t size);
 
