@@ -13,6 +13,9 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
+#ifndef _FILE_OFFSET_BITS
+#define _FILE_OFFSET_BITS 64
+#endif
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -154,7 +157,7 @@ static inline double h_now(void) {
 }
 
 static inline void h_sleep_us(unsigned us) {
-  struct timespec t = {us / 1000000, (long)(us % 1000000) * 1000};
+  struct timespec t = {(time_t)(us / 1000000), (long)(us % 1000000) * 1000};
   while (nanosleep(&t, &t) && errno == EINTR) continue;
 }
 

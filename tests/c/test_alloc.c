@@ -112,7 +112,7 @@ CASE(aligned) {
   size_t bad[] = {0, 3, 24, 100, 4097, SIZE_MAX};
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
     CHECK_SETS(PSM_E_INVALID, CHECK(PSMalignedAlloc(handle, bad[i], 100) == NULL));
-  CHECK_SETS(PSM_E_NOMEM, CHECK(PSMalignedAlloc(handle, (size_t)1 << 62, 100) == NULL));
+  CHECK_SETS(PSM_E_NOMEM, CHECK(PSMalignedAlloc(handle, SIZE_MAX / 4 + 1, 100) == NULL));
   CHECK_SETS(PSM_E_NOMEM, CHECK(PSMalignedAlloc(handle, 4096, SIZE_MAX - 100) == NULL));
   h_sound(handle);
   PSMdeinit(handle);
@@ -149,11 +149,13 @@ CASE(alloc_to_and_free_from) {
   CHECK_EQ(PSMallocTo(handle, 100, &outside), PSM_E_INVALID);
   CHECK_PTR(outside, old);
   CHECK_EQ(PSMallocTo(handle, 100, NULL), PSM_E_INVALID);
-  CHECK_EQ(PSMallocTo(handle, 100, (void **)(void *)((char *)&table[1] + 4)), PSM_E_INVALID);
+  CHECK_EQ(PSMallocTo(handle, 100, (void **)(void *)((char *)&table[1] + sizeof(void *) / 2)),
+           PSM_E_INVALID);
   CHECK_EQ(PSMfreeFrom(handle, NULL), PSM_E_INVALID);
   CHECK_EQ(PSMfreeFrom(handle, &null), PSM_E_INVALID);
   CHECK_EQ(PSMfreeFrom(handle, &outside), PSM_E_INVALID);
-  CHECK_EQ(PSMfreeFrom(handle, (void **)(void *)((char *)&table[1] + 4)), PSM_E_INVALID);
+  CHECK_EQ(PSMfreeFrom(handle, (void **)(void *)((char *)&table[1] + sizeof(void *) / 2)),
+           PSM_E_INVALID);
   CHECK_EQ(PSMallocTo(NULL, 100, &table[1]), PSM_E_HANDLE);
   CHECK_EQ(PSMfreeFrom(NULL, &table[1]), PSM_E_HANDLE);
   table[2] = second; /* freed already */

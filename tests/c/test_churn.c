@@ -269,7 +269,7 @@ static void exchange_once(uint64_t *seed) {
   }
   block = __atomic_exchange_n(&busy.table[h_below(seed, TABLE)], block, __ATOMIC_ACQ_REL);
   if (block == NULL) return;
-  CHECK(h_intact(block + 2, block[0] - 16, block[1]));
+  CHECK(h_intact(block + 2, (size_t)block[0] - 16, block[1]));
   CHECK_SETS(0, PSMfree(busy.handle, block));
 }
 
@@ -302,7 +302,7 @@ CASE(forks_among_busy_threads) {
   uint64_t kills = 0;
   h_gate ready = h_gate_new();
   for (uintptr_t i = 0; i < THREADS; i++)
-    threads[i] = h_thread(exchange_always, (void *)(i + h_seed));
+    threads[i] = h_thread(exchange_always, (void *)(i + (uintptr_t)h_seed));
   for (int round = 0; round < h_rounds(200); round++) {
     const bool killed = h_below(&seed, 2);
     void *left = PSMalloc(busy.handle, 300);

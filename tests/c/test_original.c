@@ -38,7 +38,7 @@ CASE(init_refuses_another_size) {
 }
 EXEC_CHILD(other_size) {
   PSMHandle handle = (PSMHandle)(uintptr_t)1;
-  CHECK_SETS(PSM_E_SIZE, PSMinit(argv[0], strtoull(argv[1], NULL, 10), NULL, &handle));
+  CHECK_SETS(PSM_E_SIZE, PSMinit(argv[0], strtoul(argv[1], NULL, 10), NULL, &handle));
   CHECK(handle == NULL);
   return 0;
 }
@@ -194,7 +194,7 @@ CASE(same_address_in_a_second_process) {
   }
 }
 EXEC_CHILD(same_address) {
-  PSMHandle handle = h_init(argv[0], strtoull(argv[1], NULL, 10));
+  PSMHandle handle = h_init(argv[0], strtoul(argv[1], NULL, 10));
   void *base = NULL;
   CHECK(sscanf(argv[2], "%p", &base) == 1);
   CHECK_PTR(handle, base);
