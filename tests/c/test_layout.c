@@ -12,7 +12,7 @@ struct golden {
   uint64_t size;
   uint32_t shift, units, classes, caches, bins, slab_size, groups_size, cache_size;
   uint64_t table, committed, bin_heads, owners, eager, slabs, groups, cache_area, data;
-  uint32_t deaths_kept;
+  uint64_t deaths_kept;
 };
 
 static const struct golden goldens[] = {
