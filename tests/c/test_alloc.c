@@ -423,6 +423,35 @@ CASE(trim_gives_memory_back) {
   PSMdeinit(handle);
 }
 
+/* Where pages are larger than units, only whole pages of free units are given back. */
+CASE(trim_gives_whole_pages) {
+  PSMHandle handle = h_init(h_shm_name(""), MIB);
+  const size_t unit = h_stat(handle).unit, page = (size_t)sysconf(_SC_PAGESIZE);
+  const size_t grain = page > unit ? page : unit, size = 3 * unit;
+  CHECK_EQ(PSMtrim(handle, NULL), 0);
+  char *block[100];
+  size_t count = 0;
+  while (count < 100 && (block[count] = PSMalloc(handle, size)) != NULL) count++;
+  CHECK(count > 50 && count < 100);
+  uint64_t expected = 0, bytes = 0, committed = h_stat(handle).committed;
+  for (size_t i = 0; i < count; i += 16) { /* runs of up to 15 blocks, and one that stays */
+    size_t last = i + 15 < count ? i + 15 : count - 1;
+    uintptr_t from = ((uintptr_t)block[i] + grain - 1) / grain * grain;
+    uintptr_t to = (uintptr_t)block[last] / grain * grain;
+    if (to > from) expected += to - from;
+    for (size_t k = i; k < last; k++) PSMfree(handle, block[k]);
+  }
+  CHECK(expected > 0);
+  CHECK_EQ(PSMtrim(handle, &bytes), 0);
+  CHECK_EQ(bytes, expected);
+  CHECK_EQ(h_stat(handle).committed, committed - expected);
+  CHECK_EQ(PSMtrim(handle, &bytes), 0);
+  CHECK_EQ(bytes, 0);
+  CHECK(PSMalloc(handle, 14 * size) != NULL);
+  h_sound(handle);
+  PSMdeinit(handle);
+}
+
 CASE(usable_size) {
   PSMHandle handle = h_init(h_shm_name(""), 2 * MIB);
   for (size_t size = 0; size < 300 * KIB; size += 1 + size / 50) {
