@@ -222,7 +222,8 @@ CASE(given_address) {
                           h_text("%p", (void *)(address + 8 * MIB)), "0", NULL)),
            0);
   /* Taken, in part taken, and not aligned. */
-  char *bad[] = {(char *)probe, (char *)probe + 4 * MIB - 4096, (char *)probe - MIB + 4096,
+  const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+  char *bad[] = {(char *)probe, (char *)probe + 4 * MIB - page, (char *)probe - MIB + page,
                  address + 16 * MIB + 100, address + 16 * MIB + 512};
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
     PSMHandle other = (PSMHandle)(uintptr_t)1;
