@@ -69,7 +69,7 @@ static bool group_offers(const struct group_shm *group, uint32_t blocks) {
 
 static bool slab_offers(const struct segment *s, uint32_t cls, uint32_t unit) {
   const struct psm_class *c = &s->classes->at[cls];
-  if (at_load_acquire(&s->table[unit]) != unit_word(UNIT_SLAB, cls)) return false;
+  if (at_load_ordered(&s->table[unit]) != unit_word(UNIT_SLAB, cls)) return false;
   for (uint32_t i = 0; i < c->groups; i++)
     if (group_offers(group_at(s, unit, cls, i), group_blocks(c, i))) return true;
   return false;
