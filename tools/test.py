@@ -163,6 +163,7 @@ def tools(suite):
     for name, *command in [
         ("layers", "tools/check-layers.py"),
         ("exports", "tools/check-exports.sh", "build/release/libpsm.so"),
+        ("glibc", "tools/check-glibc.sh", "build/release/libpsm.so"),
         ("versions", "tools/check-versions.py"),
         ("header", "tools/check-header.sh", PYTHON),
         ("install", "tools/test-install.sh", "build/release"),

@@ -1,8 +1,8 @@
 /* How a block passes from one thread to the next where memory is weakly ordered: the
  * accesses of claim, free, refill, give-up and reap, each with the order it has in the core.
  *
- * A location keeps its last values. A thread may read any that is not older than what it
- * knows of, and knows of what it wrote, what it read, and, by an acquire of a release, what the
+ * A location keeps its last two values. A thread may read either that is not older than what
+ * it knows of, and knows of what it wrote, what it read, and, by an acquire of a release, what the
  * writer knew. So stores may be seen out of order and loads may be satisfied early; a load is
  * never satisfied by a store that comes after it. There is one group of one block; two workers,
  * of whom the first may be killed before every step, and a reaper. Deaths are known through the
@@ -11,9 +11,7 @@
 #define THREADS 4 /* two workers, the reaper, and one who took the dead one's seat */
 #define REAPER  2
 #define JOINER  3
-#ifndef PAST
-#define PAST 3 /* values of a location that are kept */
-#endif
+#define PAST    2 /* values of a location that are kept: with three, the third is never read */
 
 #define FREE     0 /* group_shm.free: 1 if the block is in it */
 #define OWNER    1 /* 0, or 1 + worker */
@@ -101,7 +99,6 @@ inline get(t, p, x, is_acquire) {
     if
     :: n = 0
     :: AGE(t, p) > 0 -> n = 1
-    :: AGE(t, p) > 1 -> n = 2
     fi;
     x = VALUE(p, n);
     AGE(t, p) = n;
