@@ -93,12 +93,12 @@ static int fail_block(int code, const struct segment *s, const void *block) {
 
 /* ---- Allocate ---- */
 
-static int use_cache(struct worker *worker, uint32_t cls, _Atomic uint64_t *where, void **block) {
+static int use_cache(struct worker *worker, uint32_t cls, _Atomic uintptr_t *where, void **block) {
   return where != NULL ? psm_cache_publish(worker, cls, where) : psm_cache_take(worker, cls, block);
 }
 
 /* For threads that could get no cache of their own. */
-static PSM_RARELY int use_shared_cache(struct segment *s, uint32_t cls, _Atomic uint64_t *where,
+static PSM_RARELY int use_shared_cache(struct segment *s, uint32_t cls, _Atomic uintptr_t *where,
                                        void **block) {
   struct worker shared = {s, cache_at(s, SHARED_CACHE), NULL, SHARED_CACHE + 1, true};
   psm_span_lock(s);
@@ -108,7 +108,8 @@ static PSM_RARELY int use_shared_cache(struct segment *s, uint32_t cls, _Atomic 
 }
 
 /* A small block, published if there is a place for it. */
-static int small_alloc(struct worker *worker, uint32_t cls, _Atomic uint64_t *where, void **block) {
+static int small_alloc(struct worker *worker, uint32_t cls, _Atomic uintptr_t *where,
+                       void **block) {
   int result = likely(worker->cache != NULL) ? use_cache(worker, cls, where, block)
                                              : use_shared_cache(worker->segment, cls, where, block);
   if (unlikely(result == PSM_E_CORRUPT)) mark_corrupt(worker->segment);
@@ -304,7 +305,7 @@ int PSMallocTo(PSMHandle handle, size_t size, void **where) {
   if (worker == NULL) return psm_last_error();
   struct segment *s = worker->segment;
   if (!is_users(s, where, sizeof *where)) return fail_place((void *)where);
-  _Atomic uint64_t *place = (_Atomic uint64_t *)(void *)where;
+  _Atomic uintptr_t *place = (_Atomic uintptr_t *)(void *)where;
   uint64_t offset;
   int result;
   if (size > s->classes->small_max)
@@ -320,22 +321,22 @@ int PSMfreeFrom(PSMHandle handle, void **where) {
   if (worker == NULL) return psm_last_error();
   struct segment *s = worker->segment;
   if (!is_users(s, where, sizeof *where)) return fail_place((void *)where);
-  _Atomic uint64_t *place = (_Atomic uint64_t *)(void *)where;
-  uint64_t value = at_load_acquire(place);
+  _Atomic uintptr_t *place = (_Atomic uintptr_t *)(void *)where;
+  uintptr_t value = at_load_acquire(place);
   uint64_t size;
   if (value == 0) return PSM_OK;
-  int result = block_size(s, (void *)(uintptr_t)value, &size);
+  int result = block_size(s, (void *)value, &size);
   if (result != PSM_OK && at_load(place) != value) return PSMfreeFrom(handle, where);
-  if (result != PSM_OK) return fail_block(result, s, (void *)(uintptr_t)value);
+  if (result != PSM_OK) return fail_block(result, s, (void *)value);
   /* By the place a reaper judges whether the dead have published: none may
    * look between our two steps and give the block away before we free it. */
   struct worker holder = *worker;
   holder.locked = psm_publication_pending(s, value - s->geometry.base);
   if (holder.locked) psm_span_lock(s);
   bool taken = at_cas(place, &value, 0);
-  if (taken && holder.locked) free_with(&holder, (void *)(uintptr_t)value);
+  if (taken && holder.locked) free_with(&holder, (void *)value);
   if (holder.locked) psm_span_unlock(s);
-  if (taken && !holder.locked) PSMfree(handle, (void *)(uintptr_t)value);
+  if (taken && !holder.locked) PSMfree(handle, (void *)value);
   return taken ? PSM_OK : PSMfreeFrom(handle, where);
 }
 

@@ -295,7 +295,7 @@ int psm_cache_take(struct worker *worker, uint32_t cls, void **block) {
   return slot_take(way_now(worker, cls, made), block) ? PSM_OK : PSM_E_CORRUPT;
 }
 
-int psm_cache_publish(struct worker *worker, uint32_t cls, _Atomic uint64_t *where) {
+int psm_cache_publish(struct worker *worker, uint32_t cls, _Atomic uintptr_t *where) {
   struct segment *s = worker->segment;
   struct cache_shm *cache = worker->cache;
   struct slot_shm *slot = &cache->slots[cls];

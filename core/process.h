@@ -22,12 +22,12 @@ struct binding {
   union way room[];
 };
 
-/* Shelves are as far from each other as ways to free by are, divided by two. */
-_Static_assert(sizeof(struct shelf) == 32 && sizeof(union way) == 32, "");
+/* The ways of a class to the next lie twice as far from each other as their shelves. */
+_Static_assert(sizeof(struct shelf) == sizeof(union way), "see shelf_of");
 PSM_INLINE const struct shelf *shelf_of(const struct binding *binding, const union way *way) {
-  const char *shelves = (const char *)binding->worker.segment->shelves - sizeof(struct shelf) / 2;
-  return (const struct shelf *)(const void *)(shelves +
-                                              ((uintptr_t)way - (uintptr_t)binding->ways) / 2);
+  uintptr_t distance = (uintptr_t)way - (uintptr_t)way_of(binding->ways, 0);
+  const char *shelves = (const char *)binding->worker.segment->shelves;
+  return (const struct shelf *)(const void *)(shelves + distance / 2);
 }
 
 struct thread {

@@ -111,6 +111,10 @@ bool os_populate_large(void *address);
  */
 void *os_anchor(os_file file);
 
+/** Is there such an address in this process's address space, taken or not? No
+ *  also if it is taken and the system does not tell the one from the other. */
+bool os_address_exists(const void *address);
+
 /** Could this range be mapped? It is not, afterwards. */
 bool os_range_free(void *address, size_t size);
 
