@@ -2,15 +2,15 @@
  * Boost.Interprocess in its managed_shared_memory, everything at its default; and
  * the same as on PSM in private memory, which shows what any allocator leaves.
  *
- * Prints Markdown: nanoseconds per element, the median of ROUNDS rounds (default
- * 9, and five times as many for few elements), and the median of the ratios within
- * each round. All sides run in one process, in turn, on the same keys with the same
+ * Prints Markdown: how many times as fast as Boost's the others are, the median of
+ * the ratios within each of ROUNDS rounds (default 9, and five times as many for few
+ * elements), and the medians of the nanoseconds per element. All sides run in one process, in turn, on the same keys with the same
  * hash; a round that is not counted comes first. Ends with 1 if a side gave another
  * sum than the others.
  *
  *   bench_containers [CONTAINER psm|private|boost ELEMENTS]
  *
- * With arguments it runs one side of one row twice, for bench/count-containers.
+ * With arguments it runs one side of one row twice, for bench/containers.
  */
 #include <unistd.h>
 
@@ -358,13 +358,17 @@ double ratio_of(const Rounds &theirs, const Rounds &ours, double Figures::*what)
   return median(ratios);
 }
 
-/* One cell: the times of PSM, private memory and Boost, and how many times as fast PSM is. */
-Ratio print_cell(const std::string &title, const Rounds rounds[3], double Figures::*what,
-                 double target) {
+/* Two cells: how many times as fast as Boost PSM is, and private memory; with the times. */
+Ratio print_cells(const std::string &title, const Rounds rounds[3], double Figures::*what,
+                  double target) {
   const Ratio ratio{title, ratio_of(rounds[2], rounds[0], what),
                     ratio_of(rounds[2], rounds[1], what), target};
-  for (int side = 0; side < 3; side++) std::printf(" %.1f |", median_of(rounds[side], what));
-  std::printf(" **%.2f** |", ratio.value);
+  const auto print = [&](double times, int side) {
+    const double ns = median_of(rounds[side], what);
+    std::printf(" %.*f (%.*f) |", times < 9.95 ? 1 + (times < 1.995) : 0, times, ns < 9.95, ns);
+  };
+  print(ratio.value, 0);
+  print(ratio.own, 1);
   return ratio;
 }
 
@@ -384,20 +388,18 @@ void measure_case(const Case &test, Sides &sides, int count, std::vector<Ratio> 
   }
   const std::string title = test.title;
   std::printf("| %s |", test.title);
-  targets.push_back(print_cell(title + ", insert", rounds, &Figures::insert, 5));
-  targets.push_back(print_cell(title + ", lookup", rounds, &Figures::lookup, 1.3));
-  print_cell(title, rounds, &Figures::iterate, 0);
+  targets.push_back(print_cells(title + ", insert", rounds, &Figures::insert, 5));
+  targets.push_back(print_cells(title + ", lookup", rounds, &Figures::lookup, 1.3));
+  print_cells(title, rounds, &Figures::iterate, 0);
   std::printf("\n");
   std::fflush(stdout);
 }
 
 void measure_table(Sides &sides, int count, int rounds) {
   elements = count;
-  std::printf("%d elements, %d rounds:\n\n|", count, rounds);
-  std::printf(" container |");
-  for (const char *what : {"insert", "lookup", "iterate"})
-    std::printf(" %s: PSM | private | Boost | ratio |", what);
-  std::printf("\n|---|%s\n", "---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|");
+  std::printf("| %d elements |", count);
+  for (const char *what : {"insert", "lookup", "iterate"}) std::printf(" %s | private |", what);
+  std::printf("\n|---|---:|---:|---:|---:|---:|---:|\n");
   std::vector<Ratio> targets;
   for (const Case &test : cases) measure_case(test, sides, rounds, targets);
   std::printf("\n");
@@ -412,9 +414,9 @@ void measure_all(Sides &sides) {
   const char *wanted = std::getenv("ROUNDS");
   const int rounds = wanted != nullptr ? std::max(1, std::atoi(wanted)) : 9;
   std::printf(
-      "PSM %s beside Boost.Interprocess %d.%d: nanoseconds per element, medians, and how "
-      "many times as fast PSM is.\n\n",
-      PSMversion(), BOOST_VERSION / 100000, BOOST_VERSION / 100 % 1000);
+      "How many times as fast as Boost.Interprocess %d.%d PSM %s is (nanoseconds per element), ",
+      BOOST_VERSION / 100000, BOOST_VERSION / 100 % 1000, PSMversion());
+  std::printf("and private memory; %d and %d rounds.\n\n", 5 * rounds, rounds);
   measure_table(sides, 10000, 5 * rounds);
   measure_table(sides, 200000, rounds);
 }
