@@ -395,7 +395,9 @@ fn a_mutex_excludes_threads_and_a_panic_within_it_is_seen() {
         let Err(LockError::OwnerDied(orphan)) = mutex.lock(s) else { panic!("it was repaired") };
         let panics = std::panic::AssertUnwindSafe(|| drop(orphan.repair(|_| panic!("for a test"))));
         assert!(std::panic::catch_unwind(panics).is_err());
-        let Err(LockError::OwnerDied(orphan)) = mutex.try_lock(s) else { panic!("it was repaired") };
+        let Err(LockError::OwnerDied(orphan)) = mutex.try_lock(s) else {
+            panic!("it was repaired")
+        };
         let guard = orphan.repair(|pair| pair[1] = pair[0]);
         assert_eq!(*guard, [1, 1]);
         drop(guard);
