@@ -93,17 +93,25 @@ static int fail_block(int code, const struct segment *s, const void *block) {
 
 /* ---- Allocate ---- */
 
-/* Do something with a cache of a class that is not empty; under the span lock
- * it is the shared one, for threads that could get none of their own. */
-static int with_cache(struct worker *worker, uint32_t cls, _Atomic uint64_t *where, void **block) {
-  struct segment *s = worker->segment;
+static int use_cache(struct worker *worker, uint32_t cls, _Atomic uint64_t *where, void **block) {
+  return where != NULL ? psm_cache_publish(worker, cls, where) : psm_cache_take(worker, cls, block);
+}
+
+/* For threads that could get no cache of their own. */
+static PSM_RARELY int use_shared_cache(struct segment *s, uint32_t cls, _Atomic uint64_t *where,
+                                       void **block) {
   struct worker shared = {s, cache_at(s, SHARED_CACHE), NULL, SHARED_CACHE + 1, true};
-  struct worker *user = worker->cache != NULL ? worker : &shared;
-  if (user->locked) psm_span_lock(s);
-  int result =
-      where != NULL ? psm_cache_publish(user, cls, where) : psm_cache_take(user, cls, block);
-  if (result == PSM_E_CORRUPT) mark_corrupt(s);
-  if (user->locked) psm_span_unlock(s);
+  psm_span_lock(s);
+  int result = use_cache(&shared, cls, where, block);
+  psm_span_unlock(s);
+  return result;
+}
+
+/* A small block, published if there is a place for it. */
+static int small_alloc(struct worker *worker, uint32_t cls, _Atomic uint64_t *where, void **block) {
+  int result = likely(worker->cache != NULL) ? use_cache(worker, cls, where, block)
+                                             : use_shared_cache(worker->segment, cls, where, block);
+  if (unlikely(result == PSM_E_CORRUPT)) mark_corrupt(worker->segment);
   return result;
 }
 
@@ -113,7 +121,7 @@ static void *alloc_in(struct worker *worker, uint64_t size, uint64_t alignment) 
   void *block = NULL;
   int result;
   if (size <= s->classes->small_max && alignment == 1) {
-    result = with_cache(worker, size_class(s->classes, size), NULL, &block);
+    result = small_alloc(worker, size_class(s->classes, size), NULL, &block);
   } else {
     result = psm_large_alloc(worker, size, alignment, NULL, &offset);
     block = s->base + offset;
@@ -209,18 +217,24 @@ static PSM_RARELY void free_slow(PSMHandle handle, void *block) {
   if (worker != NULL) free_with(worker, block);
 }
 
-/* The registers of the caller's arguments stay as they are. */
-static PSM_RARELY void free_other(PSMHandle handle, void *block, uint64_t index,
-                                  const union way *way) {
+/* Free a block of a group that nobody owns with one atomic instruction. The registers of the
+ * caller's arguments stay as they are, and nothing is called but in the end. */
+static PSM_RARELY void free_shared(PSMHandle handle, void *block, uint64_t index, uint64_t unit,
+                                   const union way *way) {
   const struct binding *b = psm_thread.last;
-  const struct segment *s = b->worker.segment;
-  uint64_t unit = ((uintptr_t)block - (uintptr_t)handle - s->data) >> s->shift;
-  struct block_place at = {(uint32_t)unit, (uint32_t)(way - b->ways) / 2, (uint32_t)index};
-  int result = cache_free_other(&b->worker, &at);
-  if (unlikely(result != PSM_OK)) (void)fail_block(result, s, block);
+  const struct shelf *shelf = shelf_of(b, way);
+  struct group group = group_on(shelf, unit, index / PSM_GROUP);
+  if (unlikely(at_load(group.owner) != 0)) goto slow;
+  uint64_t before = at_or(group.free, bit_add(0, index));
+  if (unlikely((before >> index % PSM_GROUP & 1) != 0)) goto slow;
+  if (likely(bit_counts() && (shelf->notable >> bit_count(before) & 1) == 0)) return;
+  psm_group_grown(&b->worker, (uint32_t)unit, (uint32_t)index);
+  return;
+slow:
+  free_slow(handle, block);
 }
 
-/* As in PSMalloc, what is not the common way is called last. */
+/* As in PSMalloc, what is not a common way is called last. */
 void PSMfree(PSMHandle handle, void *block) {
   const struct binding *b = psm_thread.last;
   if (unlikely(!binding_answers(b, handle))) goto slow;
@@ -234,7 +248,8 @@ void PSMfree(PSMHandle handle, void *block) {
   if (unlikely(!block_begins(scaled, way->free.remainders))) goto slow;
   if (unlikely((uint32_t)index >= way->free.blocks)) goto slow;
   bool own = unit * PSM_GROUPS + index / PSM_GROUP == way->free.own;
-  if (!own || !slot_give(way, index)) free_other(handle, block, index, way);
+  if (own && likely(slot_give(way, index))) return;
+  free_shared(handle, block, index, unit, way);
   return;
 slow:
   free_slow(handle, block);
@@ -295,7 +310,7 @@ int PSMallocTo(PSMHandle handle, size_t size, void **where) {
   if (size > s->classes->small_max)
     result = psm_large_alloc(worker, size, 1, place, &offset);
   else
-    result = with_cache(worker, size_class(s->classes, size), place, NULL);
+    result = small_alloc(worker, size_class(s->classes, size), place, NULL);
   if (result != PSM_OK) (void)fail_null(result, s, size);
   return result;
 }

@@ -36,17 +36,28 @@ void psm_cache_release(struct segment *s, uint32_t index) {
   psm_span_unlock(s);
 }
 
-static struct group_shm *group_of(const struct segment *s, uint32_t cls, uint64_t id) {
-  return group_at(s, group_unit(id), cls, group_index(id));
+/* A group and all that taking from it asks for. */
+struct pick {
+  uint32_t unit, index, blocks;
+  struct group group;
+};
+
+static struct pick pick_at(const struct segment *s, uint32_t cls, uint32_t unit, uint32_t index) {
+  uint32_t blocks = group_blocks(&s->classes->at[cls], index);
+  return (struct pick){unit, index, blocks, group_at(s, unit, cls, index)};
 }
 
-static void way_point(const struct segment *s, union way *from, uint32_t cls, uint64_t id) {
-  const struct psm_class *c = &s->classes->at[cls];
-  uint64_t before = (uint64_t)group_index(id) * PSM_GROUP * c->size;
-  from->alloc.size = c->size;
-  from->alloc.first = s->base + unit_offset(s, group_unit(id)) + before;
-  from->alloc.mask = full_mask(group_blocks(c, group_index(id)));
-  from->alloc.group = group_of(s, cls, id);
+static struct pick pick_of(const struct segment *s, uint32_t cls, uint64_t id) {
+  return pick_at(s, cls, group_unit(id), group_index(id));
+}
+
+static uint64_t pick_id(const struct pick *pick) { return group_id(pick->unit, pick->index); }
+
+static void way_point(const struct segment *s, union way *from, const struct pick *pick) {
+  uint64_t before = (uint64_t)pick->index * PSM_GROUP * from->alloc.size;
+  from->alloc.first = s->base + unit_offset(s, pick->unit) + before;
+  from->alloc.mask = full_mask(pick->blocks);
+  from->alloc.group = pick->group.free;
 }
 
 /* Frees take the plain store while the way says that the group is ours. */
@@ -61,6 +72,7 @@ static void way_begin(const struct segment *s, struct cache_shm *cache, uint32_t
   way->free.blocks = c->blocks;
   way->free.slot = &cache->slots[cls];
   way->free.own = OWNS_NONE;
+  way[1].alloc.size = c->size;
 }
 
 void psm_ways_begin(const struct segment *s, struct cache_shm *cache, union way *ways) {
@@ -84,10 +96,10 @@ void psm_group_grown(const struct worker *worker, uint32_t unit, uint32_t index)
   uint32_t cls = unit_value(word);
   if (unit_kind(word) != UNIT_SLAB || cls >= s->classes->count) return;
   if (index >= s->classes->at[cls].blocks) return;
-  const struct group_shm *group = group_at(s, unit, cls, index / PSM_GROUP);
+  struct group group = group_at(s, unit, cls, index / PSM_GROUP);
   uint32_t blocks = group_blocks(&s->classes->at[cls], index / PSM_GROUP);
-  uint32_t count = bit_count(at_load_ordered(&group->free));
-  if (at_load_ordered(&group->owner) != 0) return;
+  uint32_t count = bit_count(at_load_ordered(group.free));
+  if (at_load_ordered(group.owner) != 0) return;
   if (count >= offer_threshold(blocks)) psm_hint_set(s, cls, unit);
   if (count == blocks) retire(worker, unit, cls);
 }
@@ -103,72 +115,49 @@ static void let_go(const struct worker *worker, uint32_t cls, uint64_t id) {
 
 /* Bits go into the slot before they leave the group: in between they are in
  * both, which is free all the same. */
-static bool slot_fill(struct slot_shm *slot, struct group_shm *group, uint32_t blocks) {
-  uint64_t bits = at_load_acquire(&group->free) & full_mask(blocks);
+static bool slot_fill(struct slot_shm *slot, const struct pick *pick) {
+  uint64_t bits = at_load_acquire(pick->group.free) & full_mask(pick->blocks);
   if (bits == 0) return false;
   at_store_release(&slot->bits, bits);
-  (void)at_and(&group->free, ~bits);
+  (void)at_and(pick->group.free, ~bits);
   return true;
 }
 
-/* Have the pages of a unit mapped at once, the first time that this process
- * takes blocks from it: one call for what would be a fault for each page. */
-static void unit_touch(struct segment *s, uint32_t unit) {
-  uint64_t bit = UINT64_C(1) << unit % 64;
-  if (s->touched == NULL || (at_load(&s->touched[unit / 64]) & bit) != 0) return;
-  (void)at_or(&s->touched[unit / 64], bit);
-  os_populate(s->base + unit_offset(s, unit), unit_size(s));
-}
-
-static void slot_point(const struct worker *worker, uint32_t cls, uint64_t id) {
+static void slot_point(const struct worker *worker, uint32_t cls, const struct pick *pick) {
   struct slot_shm *slot = &worker->cache->slots[cls];
   way_own(worker, cls, OWNS_NONE);
-  if (worker->ways != NULL) way_point(worker->segment, way_of(worker->ways, cls) + 1, cls, id);
+  if (worker->ways != NULL) way_point(worker->segment, way_of(worker->ways, cls) + 1, pick);
   uint64_t changes = at_load(&slot->group) & ~(SLOT_CHANGE - 1);
-  at_store_release(&slot->group, changes + SLOT_CHANGE + id);
+  at_store_release(&slot->group, changes + SLOT_CHANGE + pick_id(pick));
+}
+
+/* A group that is another class's by now goes back to it. */
+static void let_go_changed(const struct worker *worker, const struct pick *pick, uint32_t word) {
+  const struct psm_classes *classes = worker->segment->classes;
+  if (unit_kind(word) == UNIT_SLAB && unit_value(word) < classes->count &&
+      pick->index < classes->at[unit_value(word)].groups)
+    let_go(worker, unit_value(word), pick_id(pick));
 }
 
 /* Between the look at the table and the claim the slab may have been given
  * back and cut anew: once the group is owned it stays, so look again then. */
-static bool claim(const struct worker *worker, uint32_t cls, uint64_t id) {
+static bool claim(const struct worker *worker, uint32_t cls, const struct pick *pick) {
   struct segment *s = worker->segment;
-  struct slot_shm *slot = &worker->cache->slots[cls];
   uint32_t nobody = 0;
-  slot_point(worker, cls, id);
-  if (!at_cas(&group_of(s, cls, id)->owner, &nobody, worker->id)) return false;
-  uint32_t word = at_load_acquire(&s->table[group_unit(id)]);
-  if (word != unit_word(UNIT_SLAB, cls)) {
-    if (unit_kind(word) == UNIT_SLAB && unit_value(word) < s->classes->count &&
-        group_index(id) < s->classes->at[unit_value(word)].groups)
-      let_go(worker, unit_value(word), id);
+  slot_point(worker, cls, pick);
+  if (!at_cas(pick->group.owner, &nobody, worker->id)) return false;
+  uint32_t word = at_load_acquire(&s->table[pick->unit]);
+  if (unlikely(word != unit_word(UNIT_SLAB, cls))) {
+    let_go_changed(worker, pick, word);
     return false;
   }
-  uint32_t blocks = group_blocks(&s->classes->at[cls], group_index(id));
-  if (slot_fill(slot, group_of(s, cls, id), blocks)) {
-    way_own(worker, cls, id - 1);
-    unit_touch(s, group_unit(id));
-    return true;
+  if (unlikely(!slot_fill(&worker->cache->slots[cls], pick))) {
+    let_go(worker, cls, pick_id(pick));
+    return false;
   }
-  let_go(worker, cls, id);
-  return false;
-}
-
-/* The slab's groups, from the one after the last that was used and round. */
-static bool claim_in_slab(const struct worker *worker, uint32_t cls, uint32_t unit, bool any) {
-  struct segment *s = worker->segment;
-  const struct psm_class *c = &s->classes->at[cls];
-  if (at_load_acquire(&s->table[unit]) != unit_word(UNIT_SLAB, cls)) return false;
-  uint64_t last = slot_group(&worker->cache->slots[cls]);
-  uint32_t start = last != NO_GROUP && group_unit(last) == unit ? group_index(last) + 1 : 0;
-  for (uint32_t i = 0; i < c->groups; i++) {
-    uint32_t index = (start + i) % c->groups;
-    const struct group_shm *group = group_at(s, unit, cls, index);
-    if (at_load(&group->owner) != 0) continue;
-    uint32_t wanted = any ? 1 : offer_threshold(group_blocks(c, index));
-    if (bit_count(at_load(&group->free)) < wanted) continue;
-    if (claim(worker, cls, group_id(unit, index))) return true;
-  }
-  return false;
+  way_own(worker, cls, pick_id(pick) - 1);
+  psm_touch(s, pick->unit);
+  return true;
 }
 
 /* Where the search for the next group begins: with the last one's. */
@@ -177,16 +166,40 @@ static uint32_t last_unit(const struct worker *worker, uint32_t cls) {
   return id != NO_GROUP ? group_unit(id) : 0;
 }
 
+/* Claim a group with enough free blocks, from `index` on and round. */
+PSM_INLINE bool claim_in_slab(const struct worker *worker, uint32_t cls, uint32_t unit,
+                              uint32_t index, bool any) {
+  const struct segment *s = worker->segment;
+  uint32_t groups = s->classes->at[cls].groups;
+  if (at_load_acquire(&s->table[unit]) != unit_word(UNIT_SLAB, cls)) return false;
+  for (uint32_t tries = 0; tries < groups; tries++, index++) {
+    if (index >= groups) index = 0;
+    struct pick pick = pick_at(s, cls, unit, index);
+    if (at_load(pick.group.owner) != 0) continue;
+    uint32_t wanted = any ? 1 : offer_threshold(pick.blocks);
+    if (bit_count(at_load(pick.group.free)) < wanted) continue;
+    if (claim(worker, cls, &pick)) return true;
+  }
+  return false;
+}
+
+/* A slab's groups from the one after the last that was used; then other slabs. */
 static bool refill_offered(const struct worker *worker, uint32_t cls) {
   struct segment *s = worker->segment;
-  /* The last slab again, if it has more groups than the one that was used. */
-  uint32_t unit = last_unit(worker, cls) + (s->classes->at[cls].groups == 1);
-  for (uint32_t tries = 0; tries < s->geometry.units; tries++) {
+  uint64_t last = slot_group(&worker->cache->slots[cls]);
+  bool single = s->classes->at[cls].groups == 1;
+  uint32_t begin = last != NO_GROUP ? group_unit(last) : 0;
+  uint32_t unit = begin + single; /* of a slab that has one, there is no next one */
+  for (uint32_t tries = 0; tries < s->geometry.units; tries++, unit++) {
     unit = psm_hint_next(s, cls, unit < s->geometry.units ? unit : 0);
     if (unit == NO_UNIT) return false;
-    if (claim_in_slab(worker, cls, unit, false)) return true;
-    psm_hint_clear(s, cls, unit);
-    unit++;
+    uint32_t index = unit == begin && last != NO_GROUP ? group_index(last) + 1 : 0;
+    if (!claim_in_slab(worker, cls, unit, index, false)) {
+      psm_hint_clear(s, cls, unit);
+      continue;
+    }
+    if (single) psm_hint_drop(s, cls, unit);
+    return true;
   }
   return false;
 }
@@ -196,7 +209,7 @@ static bool refill_any(const struct worker *worker, uint32_t cls) {
   uint32_t unit = last_unit(worker, cls);
   for (uint32_t i = 0; i < s->geometry.units; i++, unit++) {
     if (unit >= s->geometry.units) unit = 0;
-    if (claim_in_slab(worker, cls, unit, true)) return true;
+    if (claim_in_slab(worker, cls, unit, 0, true)) return true;
   }
   return false;
 }
@@ -206,14 +219,13 @@ static int refill_new(const struct worker *worker, uint32_t cls) {
   uint32_t unit;
   int result = psm_slab_cut(s, cls, &unit);
   if (result != PSM_OK) return result;
-  struct slot_shm *slot = &worker->cache->slots[cls];
-  uint64_t id = group_id(unit, 0);
-  slot_point(worker, cls, id);
-  (void)at_exchange(&group_of(s, cls, id)->owner, worker->id);
-  (void)slot_fill(slot, group_of(s, cls, id), group_blocks(&s->classes->at[cls], 0));
-  way_own(worker, cls, id - 1);
+  struct pick pick = pick_at(s, cls, unit, 0);
+  slot_point(worker, cls, &pick);
+  (void)at_exchange(pick.group.owner, worker->id);
+  (void)slot_fill(&worker->cache->slots[cls], &pick);
+  way_own(worker, cls, pick_id(&pick) - 1);
   psm_slab_open(s, unit, cls);
-  unit_touch(s, unit);
+  psm_touch(s, unit);
   return PSM_OK;
 }
 
@@ -227,23 +239,33 @@ static int refill_scarce(const struct worker *worker, uint32_t cls, int result) 
   return again == PSM_OK || result != PSM_E_NOSPACE ? again : result;
 }
 
+/* The group in the worker's slot, if it is the owner. A way knows; of what the
+ * slot says nothing is taken for granted. */
+static uint64_t owned(const struct worker *worker, uint32_t cls) {
+  const struct segment *s = worker->segment;
+  if (worker->ways != NULL) return way_of(worker->ways, cls)->free.own + 1;
+  uint64_t id = slot_group(&worker->cache->slots[cls]);
+  bool own = psm_group_valid(s, id, cls) && at_load(pick_of(s, cls, id).group.owner) == worker->id;
+  return own ? id : NO_GROUP;
+}
+
+/* The same group once more, if it has got enough blocks back; else it is given up. */
+static bool refill_own(const struct worker *worker, uint32_t cls) {
+  struct segment *s = worker->segment;
+  uint64_t id = owned(worker, cls);
+  if (id == NO_GROUP) return false;
+  struct pick pick = pick_of(s, cls, id);
+  if (bit_count(at_load(pick.group.free)) >= offer_threshold(pick.blocks) &&
+      slot_fill(&worker->cache->slots[cls], &pick))
+    return true;
+  way_own(worker, cls, OWNS_NONE);
+  let_go(worker, cls, id);
+  return false;
+}
+
 int psm_cache_refill(struct worker *worker, uint32_t cls) {
   struct segment *s = worker->segment;
-  struct slot_shm *slot = &worker->cache->slots[cls];
-  uint64_t id = slot_group(slot);
-  if (psm_group_valid(s, id, cls) && at_load(&group_of(s, cls, id)->owner) == worker->id) {
-    struct group_shm *group = group_of(s, cls, id);
-    uint32_t blocks = group_blocks(&s->classes->at[cls], group_index(id));
-    if (bit_count(at_load(&group->free)) >= offer_threshold(blocks) &&
-        slot_fill(slot, group, blocks)) {
-      if (worker->ways != NULL) way_point(s, way_of(worker->ways, cls) + 1, cls, id);
-      way_own(worker, cls, id - 1);
-      return PSM_OK;
-    }
-    way_own(worker, cls, OWNS_NONE);
-    let_go(worker, cls, id);
-  }
-  if (refill_offered(worker, cls)) return PSM_OK;
+  if (refill_own(worker, cls) || refill_offered(worker, cls)) return PSM_OK;
   struct worker holder = *worker;
   holder.locked = true;
   if (!worker->locked) psm_span_lock(s);
@@ -259,7 +281,9 @@ static const union way *way_now(const struct worker *worker, uint32_t cls, union
   uint64_t id = slot_group(&worker->cache->slots[cls]);
   memset(made, 0, 2 * sizeof *made);
   way_begin(worker->segment, worker->cache, cls, made);
-  if (psm_group_valid(worker->segment, id, cls)) way_point(worker->segment, made + 1, cls, id);
+  if (!psm_group_valid(worker->segment, id, cls)) return made;
+  struct pick pick = pick_of(worker->segment, cls, id);
+  way_point(worker->segment, made + 1, &pick);
   return made;
 }
 
@@ -267,7 +291,7 @@ int psm_cache_take(struct worker *worker, uint32_t cls, void **block) {
   union way made[2];
   if (slot_take(way_now(worker, cls, made), block)) return PSM_OK;
   int result = psm_cache_refill(worker, cls);
-  if (result != PSM_OK) return result;
+  if (unlikely(result != PSM_OK)) return result;
   return slot_take(way_now(worker, cls, made), block) ? PSM_OK : PSM_E_CORRUPT;
 }
 

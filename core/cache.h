@@ -74,7 +74,7 @@ PSM_INLINE bool block_place(const struct segment *s, uint64_t offset, uint32_t w
 PSM_INLINE bool slot_give(const union way *way, uint64_t index) {
   struct slot_shm *slot = way->free.slot;
   uint64_t bits = at_load(&slot->bits);
-  uint64_t seen = at_load(&way[1].alloc.group->free) | bits;
+  uint64_t seen = at_load(way[1].alloc.group) | bits;
   if (unlikely((seen >> index % PSM_GROUP & 1) != 0)) return false;
   at_store(&slot->bits, bit_add(bits, index));
   return true;
@@ -92,11 +92,11 @@ bool psm_block_cached(const struct segment *s, uint32_t cls, uint32_t unit, uint
  */
 PSM_INLINE int cache_free_other(const struct worker *worker, const struct block_place *at) {
   const struct segment *s = worker->segment;
-  struct group_shm *group = group_at(s, at->unit, at->cls, at->index / PSM_GROUP);
+  struct group group = group_at(s, at->unit, at->cls, at->index / PSM_GROUP);
   uint64_t bit = bit_add(0, at->index);
-  if (at_load(&group->owner) != 0 && psm_block_cached(s, at->cls, at->unit, at->index))
+  if (at_load(group.owner) != 0 && psm_block_cached(s, at->cls, at->unit, at->index))
     return PSM_E_DOUBLE_FREE;
-  uint64_t before = at_or(&group->free, bit);
+  uint64_t before = at_or(group.free, bit);
   if (unlikely((before & bit) != 0)) return PSM_E_DOUBLE_FREE;
   uint32_t count = bit_count(before | bit);
   if ((s->classes->at[at->cls].notable >> (count - 1) & 1) != 0)

@@ -8,9 +8,13 @@
 static struct psm_classes tables[3];
 static os_once tables_once = OS_ONCE_INIT;
 
+/* Steps of 16 bytes up to 256; then 16 steps for each doubling up to 2 KiB, and 8 beyond. */
 static uint32_t candidate(uint32_t step) {
-  if (step < 8) return (step + 1) * 16;
-  return (8 + step % 8 + 1) << (step / 8 + 3);
+  if (step < 16) return (step + 1) * 16;
+  step -= 16;
+  if (step < 3 * 16) return (16 + step % 16 + 1) << (step / 16 + 4);
+  step -= 3 * 16;
+  return (8 + step % 8 + 1) << (step / 8 + 8);
 }
 
 static void class_add(struct psm_classes *classes, uint32_t size, uint32_t unit) {

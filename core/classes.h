@@ -1,8 +1,8 @@
 /* Size to class and back. A class is a block size of which a slab, one unit,
  * holds a whole number with as little left over as possible.
  *
- * Candidates are 16 bytes apart up to 128, then eight for each doubling; each
- * grows to the largest size of which as many fit into a unit. The tables are
+ * Candidates are 16 bytes apart up to 256, then 16 for each doubling up to 2 KiB,
+ * then eight; each grows to the largest size of which as many fit into a unit. The tables are
  * private to the process and depend on the unit only.
  */
 #ifndef PSM_CLASSES_H
@@ -11,7 +11,7 @@
 #include "compiler.h"
 
 enum {
-  PSM_CLASSES = 72, /* at most: one for each step from 16 bytes to 32 KiB */
+  PSM_CLASSES = 96, /* at most: one for each step from 16 bytes to 32 KiB */
   PSM_GROUP = 64,   /* blocks of a group: the bits of a word */
   PSM_GROUPS = 64,  /* groups of a slab at most: 64 KiB of 16-byte blocks */
   PSM_ALIGN = 16,

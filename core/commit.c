@@ -52,14 +52,54 @@ int psm_commit(struct segment *s, uint64_t offset, uint64_t count) {
   return PSM_OK;
 }
 
+/* The large page around a unit, if the segment has all of it: an offset. */
+static bool large_page(const struct segment *s, uint64_t offset, uint64_t *from) {
+  *from = offset - ((uintptr_t)s->base + offset) % OS_LARGE_PAGE;
+  return s->large_pages && *from <= offset && *from + OS_LARGE_PAGE <= s->data + s->data_size;
+}
+
 int psm_commit_ahead(struct segment *s, uint64_t offset, uint64_t count) {
-  uint64_t ahead = s->geometry.size / 64;
+  uint64_t ahead = s->geometry.size / 64, page;
+  if (large_page(s, offset, &page) && psm_commit(s, page, OS_LARGE_PAGE) == PSM_OK) return PSM_OK;
   if (ahead > UINT64_C(1) << 20) ahead = UINT64_C(1) << 20;
   if (chunk_committed(s, offset >> s->shift) || ahead <= count) return psm_commit(s, offset, count);
   uint64_t end = s->data + s->data_size;
   uint64_t more = end - offset < ahead ? end - offset : ahead;
   if (psm_commit(s, offset, more) == PSM_OK) return PSM_OK;
   return psm_commit(s, offset, count);
+}
+
+static bool all_committed(const struct segment *s, uint64_t offset, uint64_t count) {
+  uint64_t last = (offset + count - 1) >> s->shift;
+  uint64_t chunk = offset >> s->shift;
+  while (chunk <= last && chunk_committed(s, chunk)) chunk++;
+  return chunk > last;
+}
+
+static bool touched_mark(struct segment *s, uint64_t unit) {
+  uint64_t bit = UINT64_C(1) << unit % 64;
+  return (at_or(&s->touched[unit / 64], bit) & bit) != 0;
+}
+
+/* The first unit that is touched brings the others with it; if it cannot, each
+ * of them is mapped by itself. */
+static bool large_page_map(struct segment *s, uint32_t unit) {
+  uint64_t page;
+  if (!large_page(s, unit_offset(s, unit), &page) || !all_committed(s, page, OS_LARGE_PAGE))
+    return false;
+  uint64_t first = page > s->data ? (page - s->data + unit_size(s) - 1) >> s->shift : 0;
+  uint64_t end = (page - s->data + OS_LARGE_PAGE) >> s->shift;
+  for (uint64_t at = first; at < end; at++)
+    if (at != unit && (at_load(&s->touched[at / 64]) >> at % 64 & 1) != 0) return false;
+  if (!os_populate_large(s->base + page)) return false;
+  for (uint64_t at = first; at < end; at++) (void)touched_mark(s, at);
+  return true;
+}
+
+/* One call for what would be a page fault for each page. */
+void psm_touch_first(struct segment *s, uint32_t unit) {
+  if (touched_mark(s, unit) || large_page_map(s, unit)) return;
+  os_populate(s->base + unit_offset(s, unit), unit_size(s));
 }
 
 uint64_t psm_decommit(struct segment *s, uint64_t offset, uint64_t count) {

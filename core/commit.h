@@ -20,6 +20,14 @@ int psm_commit(struct segment *s, uint64_t offset, uint64_t count);
 /** Commit some megabyte around a range if the file system has it to spare. */
 int psm_commit_ahead(struct segment *s, uint64_t offset, uint64_t count);
 
+void psm_touch_first(struct segment *s, uint32_t unit);
+
+/** Map the pages of a unit, which is committed, if this process has not yet. */
+PSM_INLINE void psm_touch(struct segment *s, uint32_t unit) {
+  if (s->touched != NULL && (at_load(&s->touched[unit / 64]) >> unit % 64 & 1) == 0)
+    psm_touch_first(s, unit);
+}
+
 /** Give back the chunks that lie wholly in a range.
  *
  *  Returns  bytes given back.

@@ -84,11 +84,20 @@ PSM_INLINE uint64_t bit_add(uint64_t bits, uint64_t number) {
 }
 PSM_INLINE uint32_t bit_last(uint64_t x) { return 63u - (uint32_t)__builtin_clzll(x); }
 
-/* Sums pairs, nibbles and bytes side by side where there is no instruction: the
- * baseline CPU has none, nearly every CPU in use has. */
+/** Does bit_count take a single instruction here? The baseline CPU has none, nearly every CPU in use
+ *  has. */
+PSM_INLINE bool bit_counts(void) {
+#if defined(__x86_64__)
+  return __builtin_cpu_supports("popcnt") != 0;
+#else
+  return true;
+#endif
+}
+
+/* Sums pairs, nibbles and bytes side by side where there is no instruction. */
 PSM_INLINE uint32_t bit_count(uint64_t x) {
 #if defined(__x86_64__)
-  if (likely(__builtin_cpu_supports("popcnt"))) {
+  if (likely(bit_counts())) {
     uint64_t count;
     __asm__("popcntq %1, %0" : "=r"(count) : "rm"(x) : "cc");
     return (uint32_t)count;

@@ -11,8 +11,10 @@ static uint32_t unit_shift_for(uint64_t size) {
   return 16;
 }
 
+/* One for each 256 KiB of a small segment, and for each 512 KiB of a large one. */
 static uint32_t caches_for(uint64_t size) {
   uint64_t caches = size >> 18;
+  if (caches > 256) caches = size >> 19 > 256 ? size >> 19 : 256;
   if (caches < PSM_CACHES_MIN) return PSM_CACHES_MIN;
   return caches > PSM_CACHES_MAX ? PSM_CACHES_MAX : (uint32_t)caches;
 }
@@ -71,9 +73,11 @@ bool psm_geometry(struct geometry *g, uint64_t size, uint64_t base) {
   g->chunks = (uint32_t)((size >> g->shift) + 1);
   uint32_t most = (UINT32_C(1) << g->shift) / (PSM_ALIGN * PSM_GROUP);
   uint64_t cache = sizeof(struct cache_shm) + g->classes->count * sizeof(struct slot_shm);
-  g->near_groups = most > 4 ? 3 : most;
-  g->slab_size = (uint32_t)(sizeof(struct slab_shm) + g->near_groups * sizeof(struct group_shm));
-  g->groups_size = most > g->near_groups ? (uint32_t)(most * sizeof(struct group_shm)) : 0;
+  g->most_groups = most;
+  g->near_groups = most < 4 ? most : 4;
+  g->slab_size = (uint32_t)round_up(sizeof(struct slab_shm) + g->near_groups * GROUP_SIZE, 8);
+  if (g->shift > 12) g->slab_size = (uint32_t)round_up(g->slab_size, 64);
+  g->groups_size = most > g->near_groups ? most * GROUP_SIZE : 0;
   g->cache_size = (uint32_t)round_up(cache, 64);
   uint64_t per_unit = (UINT64_C(1) << g->shift) + g->slab_size + g->groups_size + sizeof(uint32_t);
   uint64_t units = size / per_unit;

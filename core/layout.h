@@ -29,7 +29,7 @@
 #define PSM_MAGIC UINT64_C(0x0a0d4745534d5350) /* "PSMSEG\r\n" */
 
 enum {
-  PSM_FORMAT = 2,
+  PSM_FORMAT = 3,
   PSM_SEATS = 1024,
   PSM_USER_OFFSET = 64,
   PSM_BINS_MAX = 256,
@@ -95,7 +95,8 @@ struct spans_shm {
   _Atomic uint64_t to_old;   /* what was there before */
   _Atomic uint64_t deaths;   /* recorded so far; after the record itself */
   _Atomic uint32_t seats;    /* that were ever taken: none beyond is looked at */
-  uint32_t spare[5];
+  _Atomic uint32_t asked;    /* the seat at which the next joiner begins to ask who is dead */
+  uint32_t spare[4];
   uint64_t bin_map[PSM_BINS_MAX / 64];
   uint64_t spare_too[4];
 };
@@ -125,23 +126,17 @@ PSM_INLINE uint32_t unit_byte(const _Atomic uint32_t *word) {
  * free:  bit set = block free; set by anyone, cleared by the owner only.
  * owner: 0, 1 + the cache that may take from it, or OWNER_MARK. From 0 by
  *        whoever claims it; back to 0 by that one only, or by its reaper. */
-struct group_shm {
-  _Atomic uint64_t free;
-  _Atomic uint32_t owner;
-  uint32_t spare;
-};
-_Static_assert(sizeof(struct group_shm) == 16, "format");
+enum { GROUP_SIZE = sizeof(uint64_t) + sizeof(uint32_t) };
 
 #define OWNER_MARK UINT32_C(0xffffffff) /* being cut or given back */
 
-/* Two classes in three have no more groups than lie here: what a free touches
- * of their slabs is one line of 64 bytes, and those lines lie close together. */
+/* Most classes have no more groups than lie here: what a free touches of their
+ * slabs is one line of 64 bytes, and those lines lie close together. */
 struct slab_shm {
   _Atomic uint32_t next, prev; /* 1 + unit, while a free run begins here (span lock) */
-  uint64_t spare;
-  struct group_shm groups[]; /* of a class that has no more than geometry's `near_groups` */
+  _Atomic uint64_t groups[];   /* geometry's `near_groups`: all `free`, then all `owner` */
 };
-_Static_assert(sizeof(struct slab_shm) == 16, "format");
+_Static_assert(sizeof(struct slab_shm) == 8, "format");
 
 /* What one thread has claimed of one class; by that thread, or its reaper.
  * bits != 0 only while the group's owner is this cache. A block that is in
@@ -167,6 +162,7 @@ struct geometry {
   uint64_t size, base;
   uint32_t shift, units;
   uint32_t caches, bins, chunks, deaths_kept;
+  uint32_t most_groups;            /* of any slab */
   uint32_t near_groups;            /* that a descriptor holds */
   uint32_t slab_size, groups_size; /* bytes of one descriptor, of a unit's groups beside it */
   uint32_t cache_size;             /* bytes of one cache */

@@ -22,6 +22,14 @@ struct binding {
   union way room[];
 };
 
+/* Shelves are as far from each other as ways to free by are, divided by two. */
+_Static_assert(sizeof(struct shelf) == 32 && sizeof(union way) == 32, "");
+PSM_INLINE const struct shelf *shelf_of(const struct binding *binding, const union way *way) {
+  const char *shelves = (const char *)binding->worker.segment->shelves - sizeof(struct shelf) / 2;
+  return (const struct shelf *)(const void *)(shelves +
+                                              ((uintptr_t)way - (uintptr_t)binding->ways) / 2);
+}
+
 struct thread {
   struct binding *last; /* that it used; never NULL */
   struct binding *bindings;

@@ -34,17 +34,38 @@ void psm_seat_bury(struct segment *s, int seat) {
   psm_seat_flush(s, seat);
 }
 
+static bool seat_taken(const struct segment *s, uint32_t seat) {
+  return seat_state(at_load_acquire(&s->roster[seat].tenure)) != SEAT_EMPTY;
+}
+
+static int seat_reap(struct segment *s, uint32_t seat) {
+  uint32_t tenure = at_load_acquire(&s->roster[seat].tenure);
+  if (psm_seat_alive(s, (int)seat)) return 0;
+  psm_seat_bury(s, (int)seat);
+  psm_seat_vacate(s, (int)seat, tenure);
+  return 1;
+}
+
 int psm_reap_dead(struct segment *s) {
   int reaped = 0;
-  int seats = (int)psm_seats_used(s);
-  for (int seat = 0; seat < seats; seat++) {
-    uint32_t tenure = at_load_acquire(&s->roster[seat].tenure);
-    if (seat_state(tenure) == SEAT_EMPTY || psm_seat_alive(s, seat)) continue;
-    psm_seat_bury(s, seat);
-    psm_seat_vacate(s, seat, tenure);
-    reaped++;
-  }
+  uint32_t seats = psm_seats_used(s);
+  for (uint32_t seat = 0; seat < seats; seat++)
+    if (seat_taken(s, seat)) reaped += seat_reap(s, seat);
   return reaped;
+}
+
+/* To ask after a seat is a system call. */
+void psm_reap_some(struct segment *s) {
+  enum { ASKED = 16 };
+  uint32_t seats = psm_seats_used(s);
+  uint32_t seat = at_load(&s->spans->asked);
+  for (uint32_t seen = 0, asked = 0; seen < seats && asked < ASKED; seen++, seat++) {
+    if (seat >= seats) seat = 0;
+    if (!seat_taken(s, seat)) continue;
+    (void)seat_reap(s, seat);
+    asked++;
+  }
+  at_store(&s->spans->asked, seat);
 }
 
 static void ways_disown(const struct worker *worker) {

@@ -18,6 +18,10 @@ void psm_seat_bury(struct segment *s, int seat);
  */
 int psm_reap_dead(struct segment *s);
 
+/** Reap those of some seats that are dead, of the next ones with each call: a bounded time,
+ *  however many members there are. Under the span lock. */
+void psm_reap_some(struct segment *s);
+
 /** As PSMdeaths; takes the span lock. */
 int psm_deaths(struct segment *s, uint64_t *cursor, PSMMember *members, int count);
 

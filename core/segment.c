@@ -84,6 +84,15 @@ static enum verdict file_judge(struct opening *o) {
 
 /* ---- Mapping ---- */
 
+static void shelf_fill(struct shelf *shelf, const struct segment *s, uint32_t cls) {
+  const struct geometry *g = &s->geometry;
+  bool inside = groups_near(s, cls);
+  shelf->free = inside ? s->slabs + offsetof(struct slab_shm, groups) : s->base + g->groups;
+  shelf->stride = inside ? g->slab_size : g->groups_size;
+  shelf->owners = (inside ? g->near_groups : g->most_groups) * (uint32_t)sizeof(uint64_t);
+  shelf->notable = s->classes->at[cls].notable;
+}
+
 static void view_fill(struct segment *s, const struct geometry *g) {
   s->base = (char *)(uintptr_t)g->base;
   s->geometry = *g;
@@ -101,7 +110,7 @@ static void view_fill(struct segment *s, const struct geometry *g) {
   s->owners = (_Atomic uint32_t *)(void *)(s->base + g->owners);
   s->deaths = (struct death_shm *)(void *)(s->base + g->deaths);
   s->slabs = s->base + g->slabs;
-  s->groups = s->base + g->groups;
+  for (uint32_t cls = 0; cls < g->classes->count; cls++) shelf_fill(&s->shelves[cls], s, cls);
 }
 
 static int map(struct opening *o) {
@@ -134,6 +143,7 @@ static struct segment *segment_new(const struct opening *o) {
   s->file = o->file;
   s->identity = o->identity;
   s->readonly = o->readonly;
+  s->large_pages = (o->options.flags & PSM_OPEN_LARGE_PAGES) != 0;
   s->seat = s->parent_seat = s->child_seat = NO_SEAT;
   s->child_file = OS_NO_FILE;
   s->serial = psm_next_serial();
@@ -221,6 +231,7 @@ static int seat_take(struct segment *s) {
     psm_span_lock(s);
     psm_seat_bury(s, s->seat);
     psm_seat_wipe(s, s->seat);
+    (void)psm_reap_dead(s); /* the house was full: it is time */
     psm_span_unlock(s);
   }
   psm_seat_occupy(s, s->seat);
@@ -289,7 +300,7 @@ static int join(struct opening *o, struct segment **segment) {
   if (!o->readonly) {
     if ((o->options.flags & PSM_OPEN_KEEP) != 0) at_store(&s->header->keep, KEEP_FILE);
     psm_span_lock(s);
-    (void)psm_reap_dead(s);
+    psm_reap_some(s);
     psm_span_unlock(s);
   }
   *segment = s;
@@ -346,7 +357,7 @@ static int open_locked(struct opening *o, struct segment **segment) {
 static int options_check(const struct opening *o) {
   const PSMOptions *options = &o->options;
   struct geometry unused;
-  if ((options->flags & ~15u) != 0)
+  if ((options->flags & ~31u) != 0)
     return psm_fail(PSM_E_INVALID, "the flags 0x%x hold unknown bits", options->flags);
   if ((options->mode & ~07777u) != 0)
     return psm_fail(PSM_E_INVALID, "the mode 0%o holds more than permission bits", options->mode);

@@ -49,22 +49,33 @@ static uint32_t hint_find(const struct segment *s, uint32_t cls, int level, uint
   return NO_UNIT;
 }
 
-uint32_t psm_hint_next(struct segment *s, uint32_t cls, uint32_t unit) {
+/* What most searches find: a bit in the same word, or in the next that the same
+ * word above names. */
+static uint32_t hint_close(const struct segment *s, uint32_t cls, uint32_t unit) {
   uint32_t word = unit / 64;
-  uint64_t named = at_load(hint_word(s, 1, cls, word / 64)) >> word % 64 & 1;
-  if (named != 0) {
-    uint64_t bits = at_load(hint_word(s, 0, cls, word)) & ~UINT64_C(0) << unit % 64;
-    if (bits != 0 && word * 64 + bit_first(bits) < s->geometry.units)
-      return word * 64 + (uint32_t)bit_first(bits);
+  uint64_t named = at_load(hint_word(s, 1, cls, word / 64));
+  uint64_t bits = 0;
+  if ((named >> word % 64 & 1) != 0)
+    bits = at_load(hint_word(s, 0, cls, word)) & ~UINT64_C(0) << unit % 64;
+  named &= ~UINT64_C(1) << word % 64;
+  if (bits == 0 && named != 0) {
+    word = word / 64 * 64 + (uint32_t)bit_first(named);
+    if (word < s->geometry.hint_words[0]) bits = at_load(hint_word(s, 0, cls, word));
   }
-  uint32_t found = hint_find(s, cls, 0, unit);
+  return bits != 0 ? word * 64 + (uint32_t)bit_first(bits) : NO_UNIT;
+}
+
+uint32_t psm_hint_next(struct segment *s, uint32_t cls, uint32_t unit) {
+  uint32_t found = hint_close(s, cls, unit);
+  if (likely(found < s->geometry.units)) return found;
+  found = hint_find(s, cls, 0, unit);
   if (found >= s->geometry.units && unit > 0) found = hint_find(s, cls, 0, 0);
   return found < s->geometry.units ? found : NO_UNIT;
 }
 
-static bool group_offers(const struct group_shm *group, uint32_t blocks) {
-  return at_load_ordered(&group->owner) == 0 &&
-         bit_count(at_load_ordered(&group->free)) >= offer_threshold(blocks);
+static bool group_offers(struct group group, uint32_t blocks) {
+  return at_load_ordered(group.owner) == 0 &&
+         bit_count(at_load_ordered(group.free)) >= offer_threshold(blocks);
 }
 
 static bool slab_offers(const struct segment *s, uint32_t cls, uint32_t unit) {
@@ -75,18 +86,29 @@ static bool slab_offers(const struct segment *s, uint32_t cls, uint32_t unit) {
   return false;
 }
 
-void psm_hint_clear(struct segment *s, uint32_t cls, uint32_t unit) {
-  uint32_t at = unit;
-  for (int level = 0; level < 3; level++, at /= 64) {
-    _Atomic uint64_t *word = hint_word(s, level, cls, at / 64);
-    uint64_t bit = UINT64_C(1) << at % 64;
-    uint64_t left = at_and(word, ~bit) & ~bit;
-    /* What was set below meanwhile would be hidden. */
-    bool again = level == 0 ? slab_offers(s, cls, unit)
-                            : at_load_ordered(hint_word(s, level - 1, cls, at)) != 0;
+/* Returns what is left of the word. */
+static uint64_t hint_lower(struct segment *s, uint32_t cls, int level, uint32_t at) {
+  uint64_t bit = UINT64_C(1) << at % 64;
+  return at_and(hint_word(s, level, cls, at / 64), ~bit) & ~bit;
+}
+
+/* What was set below meanwhile would be hidden. */
+static void hint_lower_above(struct segment *s, uint32_t cls, uint32_t at) {
+  for (int level = 1; level < 3; level++, at /= 64) {
+    uint64_t left = hint_lower(s, cls, level, at);
+    bool again = at_load_ordered(hint_word(s, level - 1, cls, at)) != 0;
     if (again) hint_raise_from(s, cls, level, at);
     if (again || left != 0) return;
   }
+}
+
+void psm_hint_drop(struct segment *s, uint32_t cls, uint32_t unit) {
+  if (hint_lower(s, cls, 0, unit) == 0) hint_lower_above(s, cls, unit / 64);
+}
+
+void psm_hint_clear(struct segment *s, uint32_t cls, uint32_t unit) {
+  psm_hint_drop(s, cls, unit);
+  if (slab_offers(s, cls, unit)) psm_hint_set(s, cls, unit);
 }
 
 bool psm_group_valid(const struct segment *s, uint64_t id, uint32_t cls) {
@@ -98,9 +120,9 @@ bool psm_group_valid(const struct segment *s, uint64_t id, uint32_t cls) {
 bool psm_group_release(struct segment *s, uint32_t cls, uint64_t id) {
   uint32_t unit = group_unit(id);
   uint32_t blocks = group_blocks(&s->classes->at[cls], group_index(id));
-  struct group_shm *group = group_at(s, unit, cls, group_index(id));
-  (void)at_exchange(&group->owner, 0);
-  uint32_t count = bit_count(at_load_ordered(&group->free));
+  struct group group = group_at(s, unit, cls, group_index(id));
+  (void)at_exchange(group.owner, 0);
+  uint32_t count = bit_count(at_load_ordered(group.free));
   if (count >= offer_threshold(blocks)) psm_hint_set(s, cls, unit);
   return count == blocks;
 }
@@ -108,9 +130,9 @@ bool psm_group_release(struct segment *s, uint32_t cls, uint64_t id) {
 bool psm_slab_idle(const struct segment *s, uint32_t unit, uint32_t cls) {
   const struct psm_class *c = &s->classes->at[cls];
   for (uint32_t i = 0; i < c->groups; i++) {
-    const struct group_shm *group = group_at(s, unit, cls, i);
-    if (at_load_ordered(&group->owner) != 0) return false;
-    if (at_load_ordered(&group->free) != full_mask(group_blocks(c, i))) return false;
+    struct group group = group_at(s, unit, cls, i);
+    if (at_load_ordered(group.owner) != 0) return false;
+    if (at_load_ordered(group.free) != full_mask(group_blocks(c, i))) return false;
   }
   return true;
 }
@@ -120,9 +142,9 @@ bool psm_slab_mark(struct segment *s, uint32_t unit, uint32_t cls) {
   bool all = true;
   for (uint32_t i = 0; i < c->groups && all; i++) {
     uint32_t nobody = 0;
-    struct group_shm *group = group_at(s, unit, cls, i);
-    all = at_cas(&group->owner, &nobody, OWNER_MARK) &&
-          at_load_ordered(&group->free) == full_mask(group_blocks(c, i));
+    struct group group = group_at(s, unit, cls, i);
+    all = at_cas(group.owner, &nobody, OWNER_MARK) &&
+          at_load_ordered(group.free) == full_mask(group_blocks(c, i));
   }
   if (!all) psm_slab_unmark(s, unit, cls);
   return all;
@@ -132,7 +154,7 @@ void psm_slab_unmark(struct segment *s, uint32_t unit, uint32_t cls) {
   const struct psm_class *c = &s->classes->at[cls];
   for (uint32_t i = 0; i < c->groups; i++) {
     uint32_t mark = OWNER_MARK;
-    (void)at_cas(&group_at(s, unit, cls, i)->owner, &mark, 0);
+    (void)at_cas(group_at(s, unit, cls, i).owner, &mark, 0);
   }
   psm_hint_set(s, cls, unit);
 }
@@ -142,9 +164,9 @@ void psm_slab_unmark(struct segment *s, uint32_t unit, uint32_t cls) {
 void psm_slab_prepare(struct segment *s, uint32_t unit, uint32_t cls) {
   const struct psm_class *c = &s->classes->at[cls];
   for (uint32_t i = 0; i < c->groups; i++) {
-    struct group_shm *group = group_at(s, unit, cls, i);
-    (void)at_exchange(&group->owner, OWNER_MARK);
-    at_store_release(&group->free, full_mask(group_blocks(c, i)));
+    struct group group = group_at(s, unit, cls, i);
+    (void)at_exchange(group.owner, OWNER_MARK);
+    at_store_release(group.free, full_mask(group_blocks(c, i)));
   }
 }
 
@@ -165,7 +187,7 @@ bool psm_publication_pending(const struct segment *s, uint64_t block) {
   uint32_t cls = unit_value(word);
   uint32_t index = block_index(&s->classes->at[cls], inside) / PSM_GROUP;
   if (index >= s->classes->at[cls].groups) return false;
-  uint32_t owner = at_load_acquire(&group_at(s, unit, cls, index)->owner);
+  uint32_t owner = at_load_acquire(group_at(s, unit, cls, index).owner);
   if (owner == 0 || owner > s->geometry.caches) return false;
   return at_load_acquire(&cache_at(s, owner - 1)->to_block) == block;
 }
@@ -211,19 +233,19 @@ void psm_cache_reclaim(struct segment *s, uint32_t index,
     uint32_t now;
     if (!group_class(s, id, &now)) continue;
     if (now != cls && slot_group(&cache->slots[now]) == id) continue;
-    struct group_shm *group = group_at(s, group_unit(id), now, group_index(id));
-    if (at_load_acquire(&group->owner) != index + 1) continue;
+    struct group group = group_at(s, group_unit(id), now, group_index(id));
+    if (at_load_acquire(group.owner) != index + 1) continue;
     uint64_t mask = now == cls ? full_mask(group_blocks(&s->classes->at[cls], group_index(id))) : 0;
     uint64_t bits = at_load(&slot->bits) & mask;
-    if (bits != 0) (void)at_or(&group->free, bits);
+    if (bits != 0) (void)at_or(group.free, bits);
     at_store_release(&slot->bits, 0);
     if (psm_group_release(s, now, id) && idle != NULL) idle(s, group_unit(id));
   }
 }
 
 uint64_t psm_group_cached(const struct segment *s, uint32_t cls, uint64_t id) {
-  const struct group_shm *group = group_at(s, group_unit(id), cls, group_index(id));
-  uint32_t owner = at_load_ordered(&group->owner);
+  struct group group = group_at(s, group_unit(id), cls, group_index(id));
+  uint32_t owner = at_load_ordered(group.owner);
   if (owner == 0 || owner > s->geometry.caches) return 0;
   const struct slot_shm *slot = &cache_at(s, owner - 1)->slots[cls];
   uint64_t before = at_load_acquire(&slot->group);

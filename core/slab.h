@@ -25,6 +25,9 @@ uint32_t psm_hint_next(struct segment *s, uint32_t cls, uint32_t unit);
 /** Say that a slab is not worth a look, unless it is after all. */
 void psm_hint_clear(struct segment *s, uint32_t cls, uint32_t unit);
 
+/** The same of one whose only group the caller owns: it alone can offer it again. */
+void psm_hint_drop(struct segment *s, uint32_t cls, uint32_t unit);
+
 /** Give up the ownership of a group: others may take from it.
  *
  *  Returns  true if the group is full, so that its slab may be empty.

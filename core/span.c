@@ -289,7 +289,7 @@ int psm_slab_cut(struct segment *s, uint32_t cls, uint32_t *unit) {
   if (result != PSM_OK) return result;
   const struct geometry *g = &s->geometry;
   uint64_t hint = g->hints[0] + ((uint64_t)cls * g->hint_words[0] + *unit / 64) * 8;
-  uint64_t groups = (uint64_t)((char *)group_at(s, *unit, cls, 0) - s->base);
+  uint64_t groups = (uint64_t)((char *)group_at(s, *unit, cls, 0).free - s->base);
   result = psm_commit(s, hint, 8);
   if (result == PSM_OK && !groups_near(s, cls)) result = psm_commit(s, groups, g->groups_size);
   if (result != PSM_OK) {

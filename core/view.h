@@ -11,12 +11,21 @@
 
 enum { NO_SEAT = -1 };
 
+/* Where the groups of a class lie: with those of a unit `stride` bytes behind
+ * those of the unit before, all their `free` and then all their `owner`. */
+struct shelf {
+  char *free; /* of the first group of unit 0 */
+  uint32_t stride;
+  uint32_t owners;  /* bytes from a unit's first `free` to its first `owner` */
+  uint64_t notable; /* as in psm_class */
+  uint64_t spare;
+};
+
 struct segment {
   char *base;
   const struct psm_classes *classes;
   _Atomic uint32_t *table;
   char *slabs;
-  char *groups;
   uint64_t data;      /* offset of unit 0 */
   uint64_t data_size; /* bytes in units */
   uint32_t shift;
@@ -29,6 +38,7 @@ struct segment {
   _Atomic uint32_t *owners;
   struct death_shm *deaths;
   struct geometry geometry;
+  struct shelf shelves[PSM_CLASSES];
 
   os_file file; /* holds the lock on the seat */
   struct os_identity identity;
@@ -37,6 +47,7 @@ struct segment {
   int seat;     /* NO_SEAT when read-only, or when none was free */
   uint32_t tag; /* this member in the word of a lock */
   bool readonly;
+  bool large_pages;          /* asked for by who opened it */
   bool lost;                 /* a child that could not open the file: nothing is mapped */
   _Atomic uint64_t *touched; /* a bit per unit whose pages this process has mapped */
   uint64_t serial;           /* of this joining; no two in a process are equal */
@@ -69,12 +80,12 @@ union way {
     uint32_t size;                 /* bytes of a block */
     uint32_t nothing;              /* 0: see WAYS */
     uint64_t mask;                 /* of the blocks that the group has */
-    const struct group_shm *group; /* the one in the slot */
+    const _Atomic uint64_t *group; /* the one in the slot: its `free` */
   } alloc;
 };
 _Static_assert(sizeof(union way) == 32 || sizeof(void *) < 8, "two are a line of the cache");
 
-#define OWNS_NONE UINT64_MAX
+#define OWNS_NONE UINT64_MAX /* NO_GROUP - 1 */
 
 /* A free finds its way by the lowest byte of the unit's word. That is odd for a
  * slab; with an even one it meets the `nothing` of a way to allocate, reads it
@@ -108,12 +119,23 @@ PSM_INLINE bool groups_near(const struct segment *s, uint32_t cls) {
   return s->classes->at[cls].groups <= s->geometry.near_groups;
 }
 
+/* See layout.h. */
+struct group {
+  _Atomic uint64_t *free;
+  _Atomic uint32_t *owner;
+};
+
+PSM_INLINE struct group group_on(const struct shelf *shelf, uint64_t unit, uint64_t index) {
+  char *free = shelf->free + unit * shelf->stride;
+  char *owner = free + shelf->owners;
+  return (struct group){(_Atomic uint64_t *)(void *)free + index,
+                        (_Atomic uint32_t *)(void *)owner + index};
+}
+
 /** A group of a unit that is, or is to be, a slab of this class. */
-PSM_INLINE struct group_shm *group_at(const struct segment *s, uint32_t unit, uint32_t cls,
-                                      uint32_t index) {
-  if (groups_near(s, cls)) return &slab_at(s, unit)->groups[index];
-  char *groups = s->groups + (uint64_t)unit * s->geometry.groups_size;
-  return &((struct group_shm *)(void *)groups)[index];
+PSM_INLINE struct group group_at(const struct segment *s, uint32_t unit, uint32_t cls,
+                                 uint32_t index) {
+  return group_on(&s->shelves[cls], unit, index);
 }
 
 PSM_INLINE uint64_t unit_offset(const struct segment *s, uint32_t unit) {

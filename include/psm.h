@@ -218,10 +218,11 @@ const char *PSMversion(void);
 /* ---- Opening with options ----------------------------------------------- */
 
 enum {
-  PSM_OPEN_JOIN = 1,      /* never create: PSM_E_NOT_FOUND instead */
-  PSM_OPEN_EXCLUSIVE = 2, /* never join: PSM_E_EXISTS instead */
-  PSM_OPEN_KEEP = 4,      /* the file outlives its users; the next one goes on */
-  PSM_OPEN_READONLY = 8   /* map for reading; implies PSM_OPEN_JOIN */
+  PSM_OPEN_JOIN = 1,        /* never create: PSM_E_NOT_FOUND instead */
+  PSM_OPEN_EXCLUSIVE = 2,   /* never join: PSM_E_EXISTS instead */
+  PSM_OPEN_KEEP = 4,        /* the file outlives its users; the next one goes on */
+  PSM_OPEN_READONLY = 8,    /* map for reading; implies PSM_OPEN_JOIN */
+  PSM_OPEN_LARGE_PAGES = 16 /* small blocks in pages of 2 MiB, if the system can */
 };
 
 typedef struct PSMOptions {
@@ -236,6 +237,10 @@ typedef struct PSMOptions {
  *  Options that are all zero, or NULL, join a segment of any size. A segment
  *  is kept as soon as one of its users has asked for it. A second open of the
  *  same segment in one process is counted; it cannot change how it is mapped.
+ *
+ *  Large pages save a program that wanders through much memory a part of its
+ *  time, and cost up to 2 MiB for what needs less. Linux has them for files in
+ *  memory (shm:) from 6.1 on; elsewhere the flag changes nothing.
  *
  *  Returns  0 and the handle in `*handle`; else a PSM_E_ code and NULL there.
  *  Errors   as PSMinit; PSM_E_EXISTS, PSM_E_NOT_FOUND, PSM_E_INVALID.

@@ -1,5 +1,8 @@
 """Count the instructions of operations with callgrind, and hold them against instructions.txt.
 
+Beside them it tells how often a line was not in the first cache (its model of it: 8 ways, as large
+as this processor's).
+
 A count is the difference between a long and a short run, by the difference of their operations:
 start and end cancel out. Unlike times, counts are the same on a busy machine.
 """
@@ -32,9 +35,10 @@ def limits():
 
 
 def collected(program, workload, operations, function):
-    """Instructions of one run, in one function if it is named."""
+    """Instructions, and lines that the first cache lacked, of one run or of one function in it."""
     with tempfile.TemporaryDirectory() as scratch:
         command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={scratch}/out"]
+        command.append("--cache-sim=yes")
         if function:
             command.append(f"--toggle-collect={function}")
         command += [str(program), workload, f"ops={operations}", "ms=0", "live=10000", "max=1024"]
@@ -45,39 +49,41 @@ def collected(program, workload, operations, function):
             timeout=TIMEOUT_S,
             check=False,
         )
-    found = re.search(r"Collected : (\d+)", done.stderr)
+    # Ir Dr Dw I1mr D1mr D1mw ILmr DLmr DLmw
+    found = re.search(r"Collected : ([\d ]+)", done.stderr)
     if done.returncode or not found:
         raise Uncounted(f"callgrind failed: {done.stderr.strip()[-500:]}")
-    return int(found.group(1))
+    events = [int(number) for number in found.group(1).split()]
+    return events[0], events[4] + events[5]
 
 
 def count(program, workload, function=None):
-    """Instructions of one operation of a workload, of one function if it is named.
+    """Instructions of one operation of a workload, of one function if it is named, and its lines
+    that the first cache lacked.
 
     Raises Uncounted.
     """
     if not shutil.which("valgrind"):
         raise Uncounted("no valgrind here (Debian has it in the package valgrind)")
     name, few, many = workload
-    return (collected(program, name, many, function) - collected(program, name, few, function)) / (
-        many - few
-    )
+    short = collected(program, name, few, function)
+    long = collected(program, name, many, function)
+    return [(more - less) / (many - few) for more, less in zip(long, short)]
 
 
 def hits(build):
     """{function: instructions of a hit}, for each function of the table."""
-    return {name: count(build / "bench" / "bench_psm", HIT, name) for name in limits()}
+    return {name: count(build / "bench" / "bench_psm", HIT, name)[0] for name in limits()}
 
 
 def compared(build, peers):
-    """Rows of a table: workload, and instructions of an operation of each peer with its loop."""
-    return [
-        [
-            title,
-            *(f"{count(build / 'bench' / f'bench_{peer.name}', workload):.1f}" for peer in peers),
-        ]
-        for title, workload in WORKLOADS.items()
-    ]
+    """Rows of a table: workload, and of an operation of each peer with its loop the instructions
+    and, in brackets, the lines that the first cache lacked."""
+    rows = []
+    for title, workload in WORKLOADS.items():
+        found = [count(build / "bench" / f"bench_{peer.name}", workload) for peer in peers]
+        rows.append([title, *(f"{instructions:.0f} ({lines:.1f})" for instructions, lines in found)])
+    return rows
 
 
 def check(build):

@@ -18,6 +18,7 @@ class Peer:
 
 PEERS = [
     Peer("psm", "PSM", named=True),
+    Peer("psm_large", "PSM, large pages", named=True, slow=True),
     Peer("mimalloc", "mimalloc", "libmimalloc-dev", private=True, best=True),
     Peer("jemalloc", "jemalloc", "libjemalloc-dev", private=True, best=True),
     Peer("tcmalloc", "tcmalloc", "libgoogle-perftools-dev", private=True, best=True),

@@ -135,7 +135,7 @@ def results(measured, figures, wanted):
         *series_sections(figures, cases, peers),
         *growth_section(figures, cases, peers),
         *section("After a death", tables.recovery_table(measured.recovery)),
-        *section("Instructions", measured.counted),
+        *section("Instructions, and lines that the first cache lacked", measured.counted),
         *missing_section(measured.left_out, runner, cases),
         *section("Failures", "\n".join(f"- {sentence}" for sentence in runner.failures)),
     ]

@@ -1,4 +1,4 @@
-/* PSM, linked with the shared library as its users link it. */
+/* PSM, linked with the shared library as its users link it. BENCH_FLAGS are those of PSMopen. */
 #define _FILE_OFFSET_BITS 64
 #include <psm.h>
 
@@ -23,8 +23,8 @@ static inline void *peer_take(uint64_t given) { return (void *)(uintptr_t)given;
 static int peer_open(const char *name, size_t bytes) {
   char path[NAME_BYTES + 8];
   (void)snprintf(path, sizeof path, "shm:%s", name);
-  PSMinit(path, bytes, NULL, &segment);
-  if (segment) return 0;
+  PSMOptions options = {bytes, NULL, 0, BENCH_FLAGS};
+  if (PSMopen(path, &options, &segment) == PSM_OK) return 0;
   (void)fprintf(stderr, "%s\n", PSMerrorString(PSMlastError()));
   return -1;
 }
@@ -48,7 +48,7 @@ static uint64_t peer_metadata(void) {
   return resident * page;
 }
 
-static const Peer peer = {"psm", peer_version, SHARES_BY_NAME, peer_open, peer_close, peer_metadata,
-                          0};
+static const Peer peer = {
+    BENCH_NAME, peer_version, SHARES_BY_NAME, peer_open, peer_close, peer_metadata, 0};
 
 #include "workloads/main.h"

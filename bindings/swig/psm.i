@@ -20,6 +20,7 @@
 %constant int OPEN_EXCLUSIVE = 2; /* never join */
 %constant int OPEN_KEEP = 4;      /* the file outlives its users */
 %constant int OPEN_READONLY = 8;
+%constant int OPEN_LARGE_PAGES = 16; /* small blocks in pages of 2 MiB, if the system can */
 
 const char *libraryVersion(void);
 const char *lastError(void); /* the code of this thread's latest call, once, if it failed; else "" */

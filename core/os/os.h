@@ -96,6 +96,15 @@ void os_map_nothing(void *address, size_t size);
 /** Map the pages of a range for writing now, if the system can: no promise. */
 void os_populate(void *address, size_t size);
 
+enum { OS_LARGE_PAGE = 2 << 20 };
+
+/** Have the memory at a multiple of OS_LARGE_PAGE in one large page, and map it.
+ *  Its content stays.
+ *
+ *  Returns  false if the system cannot, or not now.
+ */
+bool os_populate_large(void *address);
+
 /** Keep the open file, and so its locks, by a mapping of one page somewhere.
  *
  *  Returns  the mapping, for os_unmap with the page size; NULL if none.

@@ -37,6 +37,18 @@ static struct slab_shm *slab_of(const struct inside *in, uint32_t unit) {
   return (void *)(in->base + in->g.slabs + (uint64_t)unit * in->g.slab_size);
 }
 
+struct group {
+  _Atomic uint64_t *free;
+  _Atomic uint32_t *owner;
+};
+
+/* One of those in the descriptor. */
+static struct group group_of(const struct inside *in, uint32_t unit, uint32_t index) {
+  _Atomic uint64_t *free = slab_of(in, unit)->groups;
+  _Atomic uint32_t *owner = (void *)(free + in->g.near_groups);
+  return (struct group){free + index, owner + index};
+}
+
 static struct cache_shm *cache_of(const struct inside *in, uint32_t index) {
   return (void *)(in->base + in->g.cache_area + (uint64_t)index * in->g.cache_size);
 }
@@ -118,7 +130,7 @@ CASE(slab_of_no_class) {
 CASE(blocks_beyond_the_end_of_a_group) {
   struct inside in = inside_new();
   void *block = PSMalloc(in.handle, 1000); /* four to a unit */
-  (void)at_or(&slab_of(&in, unit_of(&in, block))->groups[0].free, UINT64_C(1) << 60);
+  (void)at_or(group_of(&in, unit_of(&in, block), 0).free, UINT64_C(1) << 60);
   found(&in, "beyond its end");
   goes_on(&in);
 }
@@ -126,7 +138,7 @@ CASE(blocks_beyond_the_end_of_a_group) {
 CASE(group_of_nobody) {
   struct inside in = inside_new();
   void *block = PSMalloc(in.handle, 100);
-  at_store(&slab_of(&in, unit_of(&in, block))->groups[0].owner, 3);
+  at_store(group_of(&in, unit_of(&in, block), 0).owner, 3);
   found(&in, "owned by nobody");
   goes_on(&in);
 }
@@ -134,7 +146,7 @@ CASE(group_of_nobody) {
 CASE(group_with_a_mark_left) {
   struct inside in = inside_new();
   void *block = PSMalloc(in.handle, 100);
-  at_store(&slab_of(&in, unit_of(&in, block))->groups[0].owner, OWNER_MARK);
+  at_store(group_of(&in, unit_of(&in, block), 0).owner, OWNER_MARK);
   found(&in, "owned by nobody");
   goes_on(&in);
 }
@@ -149,7 +161,7 @@ CASE(cache_of_no_seat) {
 CASE(cache_that_holds_what_it_does_not_own) {
   struct inside in = inside_new();
   void *block = PSMalloc(in.handle, 100);
-  at_store(&slab_of(&in, unit_of(&in, block))->groups[0].owner, 0);
+  at_store(group_of(&in, unit_of(&in, block), 0).owner, 0);
   found(&in, "does not own");
   goes_on(&in);
 }
@@ -319,13 +331,13 @@ CASE(publication_to_nowhere) {
 CASE(marks_of_the_dead) {
   struct inside in = inside_new();
   uint32_t unit = unit_of(&in, PSMalloc(in.handle, 16));
-  struct slab_shm *slab = slab_of(&in, unit);
-  CHECK_EQ(at_load(&slab->groups[1].owner), 0);
-  at_store(&slab->groups[1].owner, OWNER_MARK);
+  struct group group = group_of(&in, unit, 1);
+  CHECK_EQ(at_load(group.owner), 0);
+  at_store(group.owner, OWNER_MARK);
   at_store(&in.spans->marked, unit + 1);
   holder_dies(&in);
   h_sound(in.handle);
-  CHECK_EQ(at_load(&slab->groups[1].owner), 0);
+  CHECK_EQ(at_load(group.owner), 0);
   at_store(&in.spans->marked, in.g.units + 9); /* nowhere */
   holder_dies(&in);
   h_sound(in.handle);
@@ -369,20 +381,20 @@ CASE(group_claimed_after_its_slab_was_cut_anew) {
   struct inside in = inside_new();
   void *block = PSMalloc(in.handle, 100);
   uint32_t unit = unit_of(&in, block);
-  struct group_shm *group = &slab_of(&in, unit)->groups[0];
+  struct group group = group_of(&in, unit, 0);
   for (int i = 0; i < 100; i++) CHECK(PSMalloc(in.handle, 100) != NULL); /* lets the group go */
-  CHECK_EQ(at_load(&group->owner), 0);
+  CHECK_EQ(at_load(group.owner), 0);
   pid_t child = h_fork();
   if (child == 0) {
     CHECK(PSMalloc(in.handle, 16) != NULL); /* takes cache 2 */
     at_store(&cache_of(&in, 2)->slots[class_of(&in, 1000)].group, 1 + (uint64_t)unit * PSM_GROUPS);
-    at_store(&group->owner, 3);
+    at_store(group.owner, 3);
     raise(SIGKILL);
   }
   CHECK_EQ(h_wait(child), 1000 + SIGKILL);
   h_sound(in.handle);
   CHECK_EQ(PSMreap(in.handle), 1);
-  CHECK_EQ(at_load(&group->owner), 0);
+  CHECK_EQ(at_load(group.owner), 0);
   h_sound(in.handle);
   goes_on(&in);
 }

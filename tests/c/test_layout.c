@@ -16,18 +16,18 @@ struct golden {
 };
 
 static const struct golden goldens[] = {
-    {30720, 12, 2, 28, 2, 3, 80, 0, 512, 16768, 16776, 16784, 17248, 17384, 17616, 17776, 17792,
+    {30720, 12, 2, 30, 2, 3, 56, 0, 576, 16768, 16776, 16784, 17280, 17416, 17664, 17776, 17792,
      20480, 8},
-    {1048576, 12, 245, 28, 4, 48, 80, 0, 512, 16768, 17752, 17792, 18432, 20496, 21392, 40992,
-     41024, 45056, 128},
-    {16777216, 14, 998, 44, 64, 64, 64, 256, 768, 16768, 20760, 20896, 21856, 38496, 44160, 108032,
-     363520, 425984, 1024},
-    {268435456, 16, 4012, 60, 1024, 80, 64, 1024, 1024, 16768, 32816, 33336, 34616, 55096, 85376,
-     342144, 4450432, 5505024, 1024},
-    {17179869184, 16, 257753, 60, 4096, 128, 64, 1024, 1024, 16768, 1047784, 1080560, 1111792,
-     1144560, 3078016, 19574208, 283513280, 287768576, 1024},
-    {1099511627776, 16, 16500263, 60, 4096, 176, 64, 1024, 1024, 16768, 66017824, 68114984,
-     70079848, 70112616, 193864832, 1249881664, 18146150976, 18150391808, 1024},
+    {1048576, 12, 246, 30, 4, 48, 56, 0, 576, 16768, 17752, 17792, 18464, 20528, 21488, 35264,
+     35264, 40960, 128},
+    {16777216, 14, 1001, 59, 64, 64, 64, 192, 1024, 16768, 20776, 20912, 22112, 38752, 46336,
+     110400, 302592, 376832, 1024},
+    {268435456, 16, 4032, 84, 512, 80, 64, 768, 1408, 16768, 32896, 33416, 35080, 53512, 95872,
+     353920, 3450496, 4194304, 1024},
+    {17179869184, 16, 258712, 84, 4096, 128, 64, 768, 1408, 16768, 1051616, 1084392, 1128584,
+     1161352, 3878272, 20435840, 219126656, 224919552, 1024},
+    {1099511627776, 16, 16563114, 84, 4096, 176, 64, 768, 1408, 16768, 66269224, 68366384, 71127664,
+     71160432, 245073408, 1305112704, 14025584256, 14031388672, 1024},
 };
 
 CASE(geometry_is_golden) {
@@ -76,14 +76,14 @@ CASE(structs_are_golden) {
   CHECK_EQ(offsetof(struct spans_shm, marked), 4);
   CHECK_EQ(offsetof(struct spans_shm, deaths), 32);
   CHECK_EQ(offsetof(struct spans_shm, bin_map), 64);
-  CHECK_EQ(offsetof(struct group_shm, owner), 8);
-  CHECK_EQ(offsetof(struct slab_shm, groups), 16);
+  CHECK_EQ(GROUP_SIZE, 12);
+  CHECK_EQ(offsetof(struct slab_shm, groups), 8);
   CHECK_EQ(offsetof(struct slot_shm, group), 8);
   CHECK_EQ(offsetof(struct cache_shm, slots), 64);
 }
 
 CASE(header_bytes_are_golden) {
-  static const unsigned char want[] = {'P', 'S', 'M', 'S', 'E', 'G', '\r', '\n', 2,    0, 0,
+  static const unsigned char want[] = {'P', 'S', 'M', 'S', 'E', 'G', '\r', '\n', 3,    0, 0,
                                        0,   8,   1,   0,   1,   0,   0,    0,    0x10, 0, 0,
                                        0,   0,   0,   0,   0,   0,   0,    0x55, 0,    0, 16};
   struct geometry g;
@@ -94,8 +94,8 @@ CASE(header_bytes_are_golden) {
   memcpy(got, &header, sizeof got);
   for (size_t i = 0; i < sizeof want; i++)
     if (got[i] != want[i]) FAIL("byte %zu is 0x%02x, not 0x%02x", i, got[i], want[i]);
-  CHECK_EQ(header.units, 4012);
-  CHECK_EQ(header.data, 5505024);
+  CHECK_EQ(header.units, 4032);
+  CHECK_EQ(header.data, 4194304);
   CHECK(header.checksum != 0);
 }
 
@@ -124,8 +124,8 @@ CASE(block_index_is_exact) {
   }
 }
 
-CASE(metadata_stays_under_four_percent) {
+CASE(metadata_stays_under_three_percent) {
   struct geometry g;
   CHECK(psm_geometry(&g, UINT64_C(256) << 20, UINT64_C(0x550000000000)));
-  CHECK(g.data * 100 < g.size * 4);
+  CHECK(g.data * 100 < g.size * 3);
 }

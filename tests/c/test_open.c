@@ -54,7 +54,7 @@ CASE(null_arguments) {
   CHECK_EQ(PSMopen(h_shm_name(""), NULL, &handle), PSM_E_NOT_FOUND);
   CHECK(handle == NULL);
   CHECK(!h_exists(h_shm_path("")));
-  CHECK_EQ(open_is(h_shm_name(""), MIB, 16), PSM_E_INVALID);
+  CHECK_EQ(open_is(h_shm_name(""), MIB, 32), PSM_E_INVALID);
   CHECK_EQ(open_is(h_shm_name(""), MIB, UINT32_MAX), PSM_E_INVALID);
   CHECK_EQ(open_is(h_shm_name(""), MIB, PSM_OPEN_JOIN | PSM_OPEN_EXCLUSIVE), PSM_E_INVALID);
   CHECK_EQ(open_is(h_shm_name(""), MIB, PSM_OPEN_READONLY | PSM_OPEN_EXCLUSIVE), PSM_E_INVALID);

@@ -53,16 +53,18 @@ static uint64_t cache_field(struct input *in, const struct geometry *g, uint32_t
 static uint64_t group_field(struct input *in, const struct geometry *g, unsigned *width) {
   uint32_t unit = input_below(in, g->units);
   uint8_t which = input_8(in);
-  uint32_t beside = g->groups_size / (uint32_t)sizeof(struct group_shm);
-  uint32_t index = (which >> 1) % (g->near_groups + beside);
-  uint64_t at = g->slabs + (uint64_t)unit * g->slab_size + sizeof(struct slab_shm) +
-                index * sizeof(struct group_shm);
-  if (index >= g->near_groups)
-    at = g->groups + (uint64_t)unit * g->groups_size +
-         (index - g->near_groups) * sizeof(struct group_shm);
-  if ((which & 1) == 0) return at;
+  uint32_t elsewhere = g->groups_size != 0 ? g->most_groups : 0;
+  uint32_t index = (which >> 1) % (g->near_groups + elsewhere);
+  uint32_t groups = g->near_groups;
+  uint64_t at = g->slabs + (uint64_t)unit * g->slab_size + sizeof(struct slab_shm);
+  if (index >= g->near_groups) {
+    at = g->groups + (uint64_t)unit * g->groups_size;
+    groups = elsewhere;
+    index -= g->near_groups;
+  }
+  if ((which & 1) == 0) return at + index * sizeof(uint64_t);
   *width = 4;
-  return at + offsetof(struct group_shm, owner);
+  return at + groups * sizeof(uint64_t) + index * sizeof(uint32_t);
 }
 
 /* A word of the metadata by its meaning, or any byte. */

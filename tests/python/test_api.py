@@ -45,6 +45,16 @@ def test_open_takes_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         assert (tmp_path / "here.psm").exists()
 
 
+def test_large_pages_come_whole(new_name: Callable[[], str]) -> None:
+    committed = []
+    for large in (False, True):
+        with psm.open(new_name(), "128MiB", large_pages=large) as segment:
+            segment.calloc(1, 1000).free()
+            committed.append(segment.stat().committed)
+            segment.check()
+    assert committed[1] >= committed[0] + (1 << 20)
+
+
 def test_mode_and_keep(tmp_path: Path) -> None:
     path = tmp_path / "kept"
     with psm.open(path, "1MiB", mode=0o640, keep=True) as segment:

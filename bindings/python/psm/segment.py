@@ -55,6 +55,7 @@ def open(
     mode: int = 0o600,
     address: Optional[int] = None,
     readonly: bool = False,
+    large_pages: bool = False,
 ) -> Segment:
     """Join the segment `name`, or create it with `size` if nobody uses it.
 
@@ -69,6 +70,8 @@ def open(
         mode: permission bits of a new file.
         address: where to map it, a multiple of the page size; None: PSM chooses.
         readonly: map it for reading; never creates.
+        large_pages: have small blocks in pages of 2 MiB, if the system can: faster in much
+            memory, larger in little.
 
     Returns:
         The Segment. Opening the same one again in a process is counted, and
@@ -100,6 +103,8 @@ def open(
         options.flags |= lib.PSM_OPEN_EXCLUSIVE
     if keep:
         options.flags |= lib.PSM_OPEN_KEEP
+    if large_pages:
+        options.flags |= lib.PSM_OPEN_LARGE_PAGES
     code = ffi.new("int *")
     guard = lib.guard_open(path, options, code)
     if guard == NULL:

@@ -48,6 +48,16 @@ void os_populate(void *address, size_t size) {
   errno = saved;
 }
 
+/* Not the advice to use large pages when a page is touched: systems ignore that for
+ * shared memory unless they are told otherwise. */
+bool os_populate_large(void *address) {
+  enum { COLLAPSE = 25 };
+  int saved = errno;
+  bool done = madvise(address, OS_LARGE_PAGE, COLLAPSE) == 0;
+  errno = saved;
+  return done;
+}
+
 void *os_anchor(os_file file) {
   void *page = mmap(NULL, os_page_size(), PROT_NONE, MAP_SHARED, file, 0);
   return page != MAP_FAILED ? page : NULL;

@@ -289,6 +289,8 @@ pub const PSM_OPEN_EXCLUSIVE: _bindgen_ty_2 = 2;
 pub const PSM_OPEN_KEEP: _bindgen_ty_2 = 4;
 ///Map for reading; implies PSM_OPEN_JOIN
 pub const PSM_OPEN_READONLY: _bindgen_ty_2 = 8;
+///Small blocks in pages of 2 MiB, if the system can
+pub const PSM_OPEN_LARGE_PAGES: _bindgen_ty_2 = 16;
 pub type _bindgen_ty_2 = ::core::ffi::c_uint;
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
@@ -334,6 +336,10 @@ unsafe extern "C" {
 Options that are all zero, or NULL, join a segment of any size. A segment
 is kept as soon as one of its users has asked for it. A second open of the
 same segment in one process is counted; it cannot change how it is mapped.
+
+Large pages save a program that wanders through much memory a part of its
+time, and cost up to 2 MiB for what needs less. Linux has them for files in
+memory (shm:) from 6.1 on; elsewhere the flag changes nothing.
 
 # Returns
 

@@ -6,8 +6,8 @@ use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
 use psm_sys::{
-    PSM_OPEN_EXCLUSIVE, PSM_OPEN_JOIN, PSM_OPEN_KEEP, PSM_OPEN_READONLY, PSMHandle, PSMHandleTag,
-    PSMOptions,
+    PSM_OPEN_EXCLUSIVE, PSM_OPEN_JOIN, PSM_OPEN_KEEP, PSM_OPEN_LARGE_PAGES, PSM_OPEN_READONLY,
+    PSMHandle, PSMHandleTag, PSMOptions,
 };
 pub use psm_sys::{PSMMember as Member, PSMStat as Stat};
 
@@ -70,6 +70,12 @@ impl Options {
     /// Whether to map for reading only. See [`Scope::copy_root`] for what can then be done.
     pub fn read_only(self, on: bool) -> Options {
         self.flag(PSM_OPEN_READONLY, on)
+    }
+
+    /// Small blocks lie in pages of 2 MiB, if the system can: faster in much memory, larger in
+    /// little.
+    pub fn large_pages(self, on: bool) -> Options {
+        self.flag(PSM_OPEN_LARGE_PAGES, on)
     }
 
     /// Joins the segment `name`, or creates it.

@@ -292,6 +292,16 @@ fn cells_are_copied_and_read_only_members_copy_the_root() {
 }
 
 #[test]
+fn large_pages_come_whole() {
+    let committed = [false, true].map(|large| {
+        let segment = Segment::options().size(128 << 20).large_pages(large).open(&name()).unwrap();
+        segment.enter(|s| assert_eq!(s.root_or_init(|| SharedCell::new(1u8)).unwrap().get(), 1));
+        segment.stat().unwrap().committed
+    });
+    assert!(committed[1] >= committed[0] + (1 << 20), "{committed:?}");
+}
+
+#[test]
 fn a_plain_segment_opened_twice_is_one_segment() {
     let segment = segment(1);
     let again = Segment::options().join(true).open(segment.name()).unwrap();
