@@ -112,13 +112,12 @@ bench:  ## compare with other allocators (QUICK=1, ROUNDS=5, PEERS="psm boost", 
 	@cmake --build --preset bench > build/logs/bench-build.log || { cat build/logs/bench-build.log; exit 1; }
 	@bench/run build/bench
 
-bench-cpp:  ## C++ containers beside those of Boost.Interprocess (ROUNDS=9)
+bench-cpp:  ## C++ containers beside those of Boost.Interprocess; writes the tables of docs/cpp.md (ROUNDS=9, COUNT=1: counts)
 	@tools/setup.sh bench
 	@mkdir -p build/logs
 	@{ cmake --preset bench && cmake --build --preset bench --target bench_containers; } \
 	  > build/logs/bench-cpp-build.log || { cat build/logs/bench-cpp-build.log; exit 1; }
-	@build/bench/bench/bench_containers > build/bench/containers.md; status=$$?; \
-	  cat build/bench/containers.md; exit $$status
+	@bench/containers build/bench $(if $(COUNT),--count)
 
 bench-python:  ## compare the Python package with multiprocessing (QUICK=1, ROUNDS=...)
 	@tools/setup.sh bench-python

@@ -1,11 +1,16 @@
 /* Containers in shared memory: the standard's on PSM beside those of
- * Boost.Interprocess in its managed_shared_memory, everything at its default.
+ * Boost.Interprocess in its managed_shared_memory, everything at its default; and
+ * the same as on PSM in private memory, which shows what any allocator leaves.
  *
- * Prints Markdown: nanoseconds per element, the median of ROUNDS rounds (default
- * 9, and five times as many for few elements), and the median of the ratios within
- * each round. Both sides run in one
- * process, in turn, on the same keys with the same hash; a round that is not counted
- * comes first. Ends with 1 if a side gave another sum than the other.
+ * Prints Markdown: how many times as fast as Boost's the others are, the median of
+ * the ratios within each of ROUNDS rounds (default 9, and five times as many for few
+ * elements), and the medians of the nanoseconds per element. All sides run in one process, in turn, on the same keys with the same
+ * hash; a round that is not counted comes first. Ends with 1 if a side gave another
+ * sum than the others.
+ *
+ *   bench_containers [CONTAINER psm|private|boost ELEMENTS]
+ *
+ * With arguments it runs one side of one row twice, for bench/containers.
  */
 #include <unistd.h>
 
@@ -29,6 +34,10 @@
 #include <vector>
 
 #include "harness/timer.h"
+
+#ifdef PSM_BENCH_ABSL
+#include <absl/container/btree_map.h>
+#endif
 
 #if BOOST_VERSION >= 108100
 #include <boost/unordered/unordered_flat_map.hpp>
@@ -71,6 +80,11 @@ struct Psm {
   using FlatMap = boost::unordered_flat_map<Key, std::uint64_t, psm::hash, std::equal_to<Key>,
                                             Allocator<std::pair<const Key, std::uint64_t>>>;
 #endif
+#ifdef PSM_BENCH_ABSL
+  template <class Key>
+  using BTree = absl::btree_map<Key, std::uint64_t, std::less<Key>,
+                                Allocator<std::pair<const Key, std::uint64_t>>>;
+#endif
 
   psm::segment segment{"shm:" + unique_name() + "-psm", segment_bytes};
 
@@ -82,6 +96,36 @@ struct Psm {
   template <class Container>
   void destroy(Container *container) {
     psm::destroy(container);
+  }
+};
+
+struct Private {
+  template <class T>
+  using Allocator = std::allocator<T>;
+  template <class T>
+  using Vector = std::vector<T>;
+  using String = std::string;
+  template <class Key>
+  using Map = std::map<Key, std::uint64_t>;
+  template <class Key>
+  using HashMap = std::unordered_map<Key, std::uint64_t, Hash>;
+#if BOOST_VERSION >= 108100
+  template <class Key>
+  using FlatMap = boost::unordered_flat_map<Key, std::uint64_t, psm::hash, std::equal_to<Key>>;
+#endif
+#ifdef PSM_BENCH_ABSL
+  template <class Key>
+  using BTree = absl::btree_map<Key, std::uint64_t>;
+#endif
+
+  Allocator<char> memory() { return {}; }
+  template <class Container>
+  Container *make() {
+    return new Container;
+  }
+  template <class Container>
+  void destroy(Container *container) {
+    delete container;
   }
 };
 
@@ -100,6 +144,8 @@ struct Boost {
                                        Allocator<std::pair<const Key, std::uint64_t>>>;
   template <class Key>
   using FlatMap = HashMap<Key>; /* the flat map of 1.81 keeps plain pointers */
+  template <class Key>
+  using BTree = Map<Key>;
 
   std::string name = unique_name() + "-boost";
   bip::managed_shared_memory segment{bip::create_only, name.c_str(), segment_bytes};
@@ -177,39 +223,66 @@ typename Side::template Vector<Key> *make_keys(Side &side, int digits) {
   return keys;
 }
 
+/* Functions of their own, whose instructions can be counted one by one. */
+template <class Map, class Keys>
+[[gnu::noinline]] void insert_all(Map &map, const Keys &keys) {
+  std::uint64_t value = 0;
+  for (const auto &key : keys) map.emplace(key, value++);
+}
+template <class Map, class Keys>
+[[gnu::noinline]] std::uint64_t look_up_all(const Map &map, const Keys &keys,
+                                            const std::vector<std::uint32_t> &order) {
+  std::uint64_t sum = 0;
+  for (const std::uint32_t i : order) sum += map.find(keys[i])->second;
+  return sum;
+}
+template <class Map>
+[[gnu::noinline]] std::uint64_t iterate_all(const Map &map) {
+  std::uint64_t sum = 0;
+  for (const auto &entry : map) sum += 3 * entry.second;
+  return sum;
+}
+
 template <class Container, class Key, class Side>
 Figures measure_map(Side &side, int digits = 0) {
   Figures figures{};
+  const auto &shuffled = order(elements);
   auto *keys = make_keys<Key>(side, digits);
   auto *map = side.template make<Container>();
-  figures.insert = nanoseconds([&] {
-    std::uint64_t value = 0;
-    for (const Key &key : *keys) map->emplace(key, value++);
-  });
-  figures.lookup = nanoseconds([&] {
-    for (const std::uint32_t i : order(elements)) figures.sum += map->find((*keys)[i])->second;
-  });
-  figures.iterate = nanoseconds([&] {
-    for (const auto &entry : *map) figures.sum += 3 * entry.second;
-  });
+  figures.insert = nanoseconds([&] { insert_all(*map, *keys); });
+  figures.lookup = nanoseconds([&] { figures.sum += look_up_all(*map, *keys, shuffled); });
+  figures.iterate = nanoseconds([&] { figures.sum += iterate_all(*map); });
   side.destroy(map);
   side.destroy(keys);
   return figures;
 }
 
+template <class Vector>
+[[gnu::noinline]] void insert_all(Vector &vector, int count) {
+  for (int i = 0; i < count; i++) vector.push_back(static_cast<std::uint64_t>(i));
+}
+template <class Vector>
+[[gnu::noinline]] std::uint64_t look_up_all(const Vector &vector,
+                                            const std::vector<std::uint32_t> &order) {
+  std::uint64_t sum = 0;
+  for (const std::uint32_t i : order) sum += vector[i] ^ i >> 3;
+  return sum;
+}
+template <class Vector>
+[[gnu::noinline]] std::uint64_t iterate_all_numbers(const Vector &vector) {
+  std::uint64_t sum = 0;
+  for (const std::uint64_t number : vector) sum += 3 * number;
+  return sum;
+}
+
 template <class Side>
 Figures measure_vector(Side &side) {
   Figures figures{};
+  const auto &shuffled = order(elements);
   auto *vector = side.template make<typename Side::template Vector<std::uint64_t>>();
-  figures.insert = nanoseconds([&] {
-    for (int i = 0; i < elements; i++) vector->push_back(static_cast<std::uint64_t>(i));
-  });
-  figures.lookup = nanoseconds([&] {
-    for (const std::uint32_t i : order(elements)) figures.sum += (*vector)[i] ^ i >> 3;
-  });
-  figures.iterate = nanoseconds([&] {
-    for (const std::uint64_t number : *vector) figures.sum += 3 * number;
-  });
+  figures.insert = nanoseconds([&] { insert_all(*vector, elements); });
+  figures.lookup = nanoseconds([&] { figures.sum += look_up_all(*vector, shuffled); });
+  figures.iterate = nanoseconds([&] { figures.sum += iterate_all_numbers(*vector); });
   side.destroy(vector);
   return figures;
 }
@@ -217,6 +290,7 @@ Figures measure_vector(Side &side) {
 struct Case {
   const char *title;
   Figures (*psm)(Psm &);
+  Figures (*own)(Private &);
   Figures (*boost)(Boost &);
 };
 
@@ -234,24 +308,21 @@ Figures with_long_texts(Side &side) {
   return measure_map<Kind<typename Side::String>, typename Side::String>(side, 32);
 }
 
+#define ROW(title, measure, kind) \
+  { title, measure<Psm, Psm::kind>, measure<Private, Private::kind>, measure<Boost, Boost::kind> }
+#define ROWS(title, kind)                                                                         \
+  ROW(title ", numbers", with_numbers, kind), ROW(title ", short texts", with_short_texts, kind), \
+      ROW(title ", long texts", with_long_texts, kind)
+
 const Case cases[] = {
-    {"vector of numbers", measure_vector<Psm>, measure_vector<Boost>},
-    {"map, numbers", with_numbers<Psm, Psm::Map>, with_numbers<Boost, Boost::Map>},
-    {"map, short texts", with_short_texts<Psm, Psm::Map>, with_short_texts<Boost, Boost::Map>},
-    {"map, long texts", with_long_texts<Psm, Psm::Map>, with_long_texts<Boost, Boost::Map>},
-    {"unordered_map, numbers", with_numbers<Psm, Psm::HashMap>,
-     with_numbers<Boost, Boost::HashMap>},
-    {"unordered_map, short texts", with_short_texts<Psm, Psm::HashMap>,
-     with_short_texts<Boost, Boost::HashMap>},
-    {"unordered_map, long texts", with_long_texts<Psm, Psm::HashMap>,
-     with_long_texts<Boost, Boost::HashMap>},
+    {"vector of numbers", measure_vector<Psm>, measure_vector<Private>, measure_vector<Boost>},
+    ROWS("map", Map),
+    ROWS("unordered_map", HashMap),
 #if BOOST_VERSION >= 108100
-    {"flat map on PSM, numbers", with_numbers<Psm, Psm::FlatMap>,
-     with_numbers<Boost, Boost::FlatMap>},
-    {"flat map on PSM, short texts", with_short_texts<Psm, Psm::FlatMap>,
-     with_short_texts<Boost, Boost::FlatMap>},
-    {"flat map on PSM, long texts", with_long_texts<Psm, Psm::FlatMap>,
-     with_long_texts<Boost, Boost::FlatMap>},
+    ROWS("flat map on PSM", FlatMap),
+#endif
+#ifdef PSM_BENCH_ABSL
+    ROWS("btree map on PSM", BTree),
 #endif
 };
 
@@ -260,76 +331,120 @@ double median(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
+struct Sides {
+  Psm psm;
+  Private own;
+  Boost boost;
+};
+
 /* A ratio with its target, for the list below a table. */
 struct Ratio {
   std::string what;
-  double value, target;
+  double value, own, target;
 };
 
-/* One cell: PSM's time, Boost's, and how many times as fast PSM is. */
-double print_cell(const std::vector<Figures> &ours, const std::vector<Figures> &theirs,
-                  double Figures::*what) {
-  std::vector<double> psm, boost, ratios;
-  for (std::size_t i = 0; i < ours.size(); i++) {
-    psm.push_back(ours[i].*what);
-    boost.push_back(theirs[i].*what);
-    ratios.push_back(boost.back() / psm.back());
-  }
-  std::printf(" %.1f | %.1f | **%.2f** |", median(psm), median(boost), median(ratios));
+using Rounds = std::vector<Figures>;
+
+double median_of(const Rounds &rounds, double Figures::*what) {
+  std::vector<double> times;
+  for (const Figures &round : rounds) times.push_back(round.*what);
+  return median(times);
+}
+
+/* How many times as fast as `theirs` are `ours`, round by round. */
+double ratio_of(const Rounds &theirs, const Rounds &ours, double Figures::*what) {
+  std::vector<double> ratios;
+  for (std::size_t i = 0; i < ours.size(); i++) ratios.push_back(theirs[i].*what / ours[i].*what);
   return median(ratios);
 }
 
-void measure_case(const Case &test, Psm &psm, Boost &boost, int rounds,
-                  std::vector<Ratio> &targets) {
-  std::vector<Figures> ours, theirs;
-  for (int round = -1; round < rounds; round++) {
-    Figures left{}, right{};
-    if (round % 2 != 0) left = test.psm(psm); /* each goes first in every other round */
-    right = test.boost(boost);
-    if (round % 2 == 0) left = test.psm(psm);
-    if (left.sum != right.sum) throw std::runtime_error(std::string(test.title) + ": other sums");
-    if (round < 0) continue;
-    ours.push_back(left);
-    theirs.push_back(right);
+/* Two cells: how many times as fast as Boost PSM is, and private memory; with the times. */
+Ratio print_cells(const std::string &title, const Rounds rounds[3], double Figures::*what,
+                  double target) {
+  const Ratio ratio{title, ratio_of(rounds[2], rounds[0], what),
+                    ratio_of(rounds[2], rounds[1], what), target};
+  const auto print = [&](double times, int side) {
+    const double ns = median_of(rounds[side], what);
+    std::printf(" %.*f (%.*f) |", times < 9.95 ? 1 + (times < 1.995) : 0, times, ns < 9.95, ns);
+  };
+  print(ratio.value, 0);
+  print(ratio.own, 1);
+  return ratio;
+}
+
+void measure_case(const Case &test, Sides &sides, int count, std::vector<Ratio> &targets) {
+  Rounds rounds[3];
+  for (int round = -1; round < count; round++) {
+    Figures now[3];
+    for (int turn = 0; turn < 3; turn++) { /* each goes first in every third round */
+      const int side = (turn + round + 3) % 3;
+      now[side] = side == 0   ? test.psm(sides.psm)
+                  : side == 1 ? test.own(sides.own)
+                              : test.boost(sides.boost);
+    }
+    if (now[0].sum != now[1].sum || now[0].sum != now[2].sum)
+      throw std::runtime_error(std::string(test.title) + ": other sums");
+    for (int side = 0; side < 3 && round >= 0; side++) rounds[side].push_back(now[side]);
   }
-  std::printf("| %s |", test.title);
   const std::string title = test.title;
-  targets.push_back({title + ", insert", print_cell(ours, theirs, &Figures::insert), 5});
-  targets.push_back({title + ", lookup", print_cell(ours, theirs, &Figures::lookup), 1.3});
-  print_cell(ours, theirs, &Figures::iterate);
+  std::printf("| %s |", test.title);
+  targets.push_back(print_cells(title + ", insert", rounds, &Figures::insert, 5));
+  targets.push_back(print_cells(title + ", lookup", rounds, &Figures::lookup, 1.3));
+  print_cells(title, rounds, &Figures::iterate, 0);
   std::printf("\n");
   std::fflush(stdout);
 }
 
-void measure_table(Psm &psm, Boost &boost, int count, int rounds) {
+void measure_table(Sides &sides, int count, int rounds) {
   elements = count;
-  std::printf("%d elements, %d rounds:\n\n", count, rounds);
-  std::printf(
-      "| container | insert: PSM | Boost | ratio | lookup: PSM | Boost | ratio "
-      "| iterate: PSM | Boost | ratio |\n|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n");
+  std::printf("| %d elements |", count);
+  for (const char *what : {"insert", "lookup", "iterate"}) std::printf(" %s | private |", what);
+  std::printf("\n|---|---:|---:|---:|---:|---:|---:|\n");
   std::vector<Ratio> targets;
-  for (const Case &test : cases) measure_case(test, psm, boost, rounds, targets);
+  for (const Case &test : cases) measure_case(test, sides, rounds, targets);
   std::printf("\n");
   for (const Ratio &ratio : targets)
-    std::printf("- %s: %s = %.2f (>= %.1f)\n", ratio.value >= ratio.target ? "met" : "MISSED",
-                ratio.what.c_str(), ratio.value, ratio.target);
+    std::printf("- %s: %s = %.2f (>= %.1f); in private memory %.2f\n",
+                ratio.value >= ratio.target ? "met" : "MISSED", ratio.what.c_str(), ratio.value,
+                ratio.target, ratio.own);
   std::printf("\n");
+}
+
+void measure_all(Sides &sides) {
+  const char *wanted = std::getenv("ROUNDS");
+  const int rounds = wanted != nullptr ? std::max(1, std::atoi(wanted)) : 9;
+  std::printf(
+      "How many times as fast as Boost.Interprocess %d.%d PSM %s is (nanoseconds per element), ",
+      BOOST_VERSION / 100000, BOOST_VERSION / 100 % 1000, PSMversion());
+  std::printf("and private memory; %d and %d rounds.\n\n", 5 * rounds, rounds);
+  measure_table(sides, 10000, 5 * rounds);
+  measure_table(sides, 200000, rounds);
+}
+
+/* The first time has what only a first time has; who counts takes both. */
+void run_twice(Sides &sides, const std::string &title, const std::string &side) {
+  for (const Case &test : cases) {
+    if (title != test.title) continue;
+    for (int round = 0; round < 2; round++) {
+      if (side == "psm") test.psm(sides.psm);
+      if (side == "private") test.own(sides.own);
+      if (side == "boost") test.boost(sides.boost);
+    }
+    return;
+  }
+  throw std::runtime_error("there is no row \"" + title + "\"");
 }
 
 }  // namespace
 
-int main() {
-  const char *wanted = std::getenv("ROUNDS");
-  const int rounds = wanted != nullptr ? std::max(1, std::atoi(wanted)) : 9;
+int main(int argc, char **argv) {
   try {
-    Psm psm;
-    Boost boost;
-    std::printf(
-        "PSM %s beside Boost.Interprocess %d.%d: nanoseconds per element, medians, and how "
-        "many times as fast PSM is.\n\n",
-        PSMversion(), BOOST_VERSION / 100000, BOOST_VERSION / 100 % 1000);
-    measure_table(psm, boost, 10000, 5 * rounds);
-    measure_table(psm, boost, 200000, rounds);
+    Sides sides;
+    elements = argc == 4 ? std::clamp(std::atoi(argv[3]), 1, 200000) : 0;
+    if (argc == 4)
+      run_twice(sides, argv[1], argv[2]);
+    else
+      measure_all(sides);
     return 0;
   } catch (const std::exception &error) {
     std::fprintf(stderr, "bench_containers: %s\n", error.what());

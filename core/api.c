@@ -382,15 +382,20 @@ static int reap(struct segment *s) {
   return reaped;
 }
 
-int PSMlock(PSMHandle handle, uint32_t *lock) {
+static int lock_by(int (*way)(struct segment *, _Atomic uint32_t *), PSMHandle handle,
+                   uint32_t *lock) {
   struct worker *worker = psm_worker(handle);
   if (worker == NULL) return psm_last_error();
   if (!is_users(worker->segment, lock, sizeof *lock)) return fail_place(lock);
-  int result = psm_lock_take(worker->segment, (_Atomic uint32_t *)(void *)lock);
+  int result = way(worker->segment, (_Atomic uint32_t *)(void *)lock);
   /* Who repairs may publish in the place where the dead did: settle that first. */
   if (result == PSM_OWNER_DIED) (void)reap(worker->segment);
+  if (result == PSM_E_STATE) return psm_fail(result, "the lock at %p is held", (void *)lock);
   return result;
 }
+
+int PSMlock(PSMHandle handle, uint32_t *lock) { return lock_by(psm_lock_take, handle, lock); }
+int PSMtrylock(PSMHandle handle, uint32_t *lock) { return lock_by(psm_lock_try, handle, lock); }
 
 int PSMunlock(PSMHandle handle, uint32_t *lock) {
   struct worker *worker = psm_worker(handle);

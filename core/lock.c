@@ -41,6 +41,14 @@ int psm_lock_take(struct segment *s, _Atomic uint32_t *word) {
   }
 }
 
+int psm_lock_try(struct segment *s, _Atomic uint32_t *word) {
+  uint32_t seen = 0;
+  if (at_cas(word, &seen, s->tag)) return PSM_OK;
+  if (psm_tag_alive(s, seen & ~LOCK_AWAITED)) return PSM_E_STATE;
+  /* Those who wait for the dead one's lock now wait for this one. */
+  return at_cas(word, &seen, s->tag | LOCK_AWAITED) ? PSM_OWNER_DIED : PSM_E_STATE;
+}
+
 int psm_lock_give(struct segment *s, _Atomic uint32_t *word) {
   uint32_t seen = at_load(word);
   do {

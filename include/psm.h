@@ -156,7 +156,7 @@ void PSMcancelInherit(PSMHandle handle);
 
 enum {
   PSM_OK = 0,
-  PSM_OWNER_DIED = 1,      /* of PSMlock: you hold it; repair what it guards */
+  PSM_OWNER_DIED = 1,      /* you hold the lock; repair what it guards */
   PSM_E_INVALID = -1,      /* an argument is out of its range */
   PSM_E_HANDLE = -2,       /* no open segment of this process */
   PSM_E_NAME = -3,         /* empty, too long, or leads nowhere */
@@ -177,7 +177,7 @@ enum {
   PSM_E_EXISTS = -18,      /* exclusive creation, and it exists */
   PSM_E_NOT_FOUND = -19,   /* to join only, and there is none */
   PSM_E_READONLY = -20,    /* the segment was opened read-only */
-  PSM_E_STATE = -21,       /* not now: nothing prepared, not locked by you */
+  PSM_E_STATE = -21,       /* not now: nothing prepared, a lock that is not yours */
   PSM_E_SYSTEM = -22       /* the operating system refused */
 };
 
@@ -360,6 +360,19 @@ PSMHandle PSMsegmentOf(const void *address);
  */
 int PSMlock(PSMHandle handle, uint32_t *lock);
 
+/** PSMlock if nobody holds the lock; it does not wait.
+ *
+ *  A lock whose owner died or left counts as free. To see that costs a system
+ *  call each time that the lock is held.
+ *
+ *  Returns  0 or PSM_OWNER_DIED: you hold it; or a PSM_E_ code: you do not.
+ *  Errors   PSM_E_STATE (it is held: by another process, or by this one), and
+ *           as PSMlock.
+ *  Owns     as PSMlock.
+ *  Safe     from any thread of any member.
+ */
+int PSMtrylock(PSMHandle handle, uint32_t *lock);
+
 /** Unlock what this process locked.
  *
  *  Returns  0, or a PSM_E_ code.
@@ -480,7 +493,7 @@ int PSMdeaths(PSMHandle handle, uint64_t *cursor, PSMMember *members, int count)
 /** Give back what dead members still held: their caches and their seats.
  *
  *  It also happens by itself, when a process joins, when memory runs out, and
- *  when PSMlock tells of a death.
+ *  when a lock tells of a death.
  *
  *  Returns  how many were reaped, or a PSM_E_ code.
  *  Errors   PSM_E_HANDLE, PSM_E_READONLY.

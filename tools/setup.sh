@@ -245,6 +245,7 @@ if in_groups bench; then
     "libjemalloc-dev header jemalloc/jemalloc.h" \
     "libgoogle-perftools-dev header gperftools/tcmalloc.h" \
     "$(boost_package) header boost/interprocess/managed_shared_memory.hpp" \
+    "libabsl-dev header absl/container/btree_map.h" \
     "libaprutil1-dev header apr-1.0/apr_rmm.h" "libmm-dev header mm.h" \
     "libpmemobj-dev header libpmemobj.h"; do
     missing=""

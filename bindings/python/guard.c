@@ -247,16 +247,20 @@ int guard_address(PSMGuard *guard, uint64_t offset, void **address) {
   GUARDED(int, PSM_GUARD_CLOSED, address_at(guard->handle, offset, address));
 }
 
-int guard_lock(PSMGuard *guard, uint32_t *lock) {
+static int lock_by(int (*way)(PSMHandle, uint32_t *), PSMGuard *guard, uint32_t *lock) {
   if (!psm_guard_take(guard)) {
     return PSM_GUARD_CLOSED;
   }
-  int code = PSMlock(guard->handle, lock);
+  int code = way(guard->handle, lock);
   if (code < 0) {
     psm_guard_drop(guard);
   }
   return code;
 }
+
+int guard_lock(PSMGuard *guard, uint32_t *lock) { return lock_by(PSMlock, guard, lock); }
+
+int guard_trylock(PSMGuard *guard, uint32_t *lock) { return lock_by(PSMtrylock, guard, lock); }
 
 int guard_unlock(PSMGuard *guard, uint32_t *lock) {
   /* The lock's own pin keeps the segment mapped, closed or not. */

@@ -50,6 +50,7 @@ int guard_address(PSMGuard *guard, uint64_t offset, void **address);
 
 /* A lock that is held is a pin: what it guards stays mapped until unlock. */
 int guard_lock(PSMGuard *guard, uint32_t *lock);
+int guard_trylock(PSMGuard *guard, uint32_t *lock);
 int guard_unlock(PSMGuard *guard, uint32_t *lock);
 
 int guard_error(PSMGuard *guard);

@@ -8,6 +8,7 @@
 
 #include <inttypes.h>
 #include <psm.h>
+#include <stdarg.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -25,6 +26,7 @@ struct slot {
   _Atomic uint64_t word;
   PSMHandle handle;
   uint64_t base, size, first; /* blocks lie from base + first to base + size */
+  bool offsets; /* a number below the size is one: the segment lies above its own size */
   bool readonly;
 };
 
@@ -49,12 +51,12 @@ static uint64_t fail(int why, const char *sentence) {
   return 0;
 }
 
-static uint64_t fail_number(int why, const char *format, uint64_t a, uint64_t b) {
+__attribute__((format(printf, 2, 3))) static uint64_t fail_with(int why, const char *format, ...) {
   char sentence[TEXT - 32];
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral"
-  (void)snprintf(sentence, sizeof sentence, format, a, b);
-#pragma GCC diagnostic pop
+  va_list values;
+  va_start(values, format);
+  (void)vsnprintf(sentence, sizeof sentence, format, values);
+  va_end(values);
   return fail(why, sentence);
 }
 
@@ -144,7 +146,7 @@ static struct slot *slot_take(void) {
     if (!(word & LOW) && atomic_compare_exchange_strong(&slot->word, &word, word | TAKEN))
       return slot;
   }
-  (void)fail_number(PSM_E_STATE, "%" PRIu64 " segments are open: close one first", SLOTS, 0);
+  (void)fail_with(PSM_E_STATE, "%d segments are open: close one first", SLOTS);
   return NULL;
 }
 
@@ -165,8 +167,8 @@ Segment *Segment_open(const char *name, uint64_t size, int64_t flags, uint64_t a
   code = PSM_OK;
   PSMclearError();
   if (flags < 0 || flags > 15 || mode < 0 || mode > 07777) {
-    (void)fail_number(PSM_E_INVALID, "flags %#" PRIx64 " or mode %" PRIo64 " are out of range",
-                      (uint64_t)flags, (uint64_t)mode);
+    (void)fail_with(PSM_E_INVALID, "flags %#" PRIx64 " or mode %" PRIo64 " are out of range",
+                    (uint64_t)flags, (uint64_t)mode);
     return NULL;
   }
   if ((slot = slot_take()) == NULL) return NULL;
@@ -181,6 +183,7 @@ Segment *Segment_open(const char *name, uint64_t size, int64_t flags, uint64_t a
   slot->base = (uint64_t)(uintptr_t)slot->handle;
   slot->size = stat.size;
   slot->first = stat.metadata;
+  slot->offsets = stat.size <= slot->base;
   /* How it is mapped was decided by the first open of this process. */
   slot->readonly = PSMself(slot->handle) == 0;
   if (!atomic_flag_test_and_set(&watched)) (void)atexit(leave_all);
@@ -239,6 +242,13 @@ bool Segment_isOpen(Segment *self) {
 
 #define SELF Segment *self
 
+/* A place is an address, or the offset of one. Small numbers are neither: a
+ * null pointer plus the offset of a field leads nowhere. */
+static void *place_of(const struct slot *slot, uint64_t place) {
+  bool offset = slot->offsets && place >= slot->first && place < slot->size;
+  return POINTER(offset ? slot->base + place : place);
+}
+
 /* ---- Blocks ---- */
 
 /* A call that found a way out in the end may have met a failure before. */
@@ -267,34 +277,42 @@ CALL(uint64_t, alignedAlloc, (SELF, uint64_t alignment, uint64_t size),
 CALL(uint64_t, usableSize, (SELF, uint64_t block), PSMusableSize(handle, POINTER(block)))
 CALL(uint64_t, nextBlock, (SELF, uint64_t block), next_block(handle, block))
 CALL_VOID(free, (SELF, uint64_t block), free_block(handle, block))
-CALL_VOID(allocTo, (SELF, uint64_t size, uint64_t where),
-          PSMallocTo(handle, size, (void **)POINTER(where)))
-CALL_VOID(freeFrom, (SELF, uint64_t where), PSMfreeFrom(handle, (void **)POINTER(where)))
+CALL_VOID(allocTo, (SELF, uint64_t size, uint64_t place),
+          PSMallocTo(handle, size, (void **)place_of(slot, place)))
+CALL_VOID(freeFrom, (SELF, uint64_t place), PSMfreeFrom(handle, (void **)place_of(slot, place)))
 
 /* ---- Memory ---- */
 
-/* The memory at an address, or NULL and a failure. */
-static void *place(const struct slot *slot, uint64_t address, uint64_t length, bool change_it) {
-  uint64_t offset = address - slot->base;
-  uint64_t from_user = address - NUMBER(PSMgetUser(slot->handle));
+static void *fail_outside(const struct slot *slot, uint64_t place, uint64_t length) {
+  char offsets[64] = "";
+  if (slot->offsets)
+    (void)snprintf(offsets, sizeof offsets, ", or offsets %#" PRIx64 " to %#" PRIx64, slot->first,
+                   slot->size);
+  (void)fail_with(PSM_E_POINTER,
+                  "%" PRIu64 " bytes at %#" PRIx64 " are not in the segment's blocks: these have "
+                  "addresses %#" PRIx64 " to %#" PRIx64 "%s",
+                  length, place, slot->base + slot->first, slot->base + slot->size, offsets);
+  return NULL;
+}
+
+/* The memory at a place, or NULL and a failure. */
+static void *memory_at(const struct slot *slot, uint64_t place, uint64_t length, bool change_it) {
+  void *memory = place_of(slot, place);
+  uint64_t offset = NUMBER(memory) - slot->base;
+  uint64_t from_user = NUMBER(memory) - NUMBER(PSMgetUser(slot->handle));
   bool in_blocks = offset >= slot->first && offset <= slot->size && length <= slot->size - offset;
   bool in_user = from_user <= 8 && length <= 8 - from_user;
-  if (!in_blocks && !in_user) {
-    (void)fail_number(PSM_E_POINTER,
-                      "%" PRIu64 " bytes at %#" PRIx64 " are not in the segment's blocks", length,
-                      address);
-    return NULL;
-  }
+  if (!in_blocks && !in_user) return fail_outside(slot, place, length);
   if (change_it && slot->readonly) {
     (void)fail(PSM_E_READONLY, PSMerrorString(PSM_E_READONLY));
     return NULL;
   }
-  return POINTER(address);
+  return memory;
 }
 
-static Bytes copy_out(const struct slot *slot, uint64_t address, uint64_t length) {
+static Bytes copy_out(const struct slot *slot, uint64_t place, uint64_t length) {
   Bytes bytes = {NULL, 0};
-  const void *from = place(slot, address, length, false);
+  const void *from = memory_at(slot, place, length, false);
   if (from == NULL) return bytes;
   if (length > READ_MOST) {
     (void)fail(PSM_E_SIZE, "a call reads at most 1 GiB: read in pieces");
@@ -302,7 +320,7 @@ static Bytes copy_out(const struct slot *slot, uint64_t address, uint64_t length
   }
   char *block = malloc(sizeof length + length);
   if (block == NULL) {
-    (void)fail_number(PSM_E_SYSTEM, "no memory for %" PRIu64 " bytes", length, 0);
+    (void)fail_with(PSM_E_SYSTEM, "no memory for %" PRIu64 " bytes", length);
     return bytes;
   }
   memcpy(block, &length, sizeof length);
@@ -312,50 +330,50 @@ static Bytes copy_out(const struct slot *slot, uint64_t address, uint64_t length
   return bytes;
 }
 
-static int copy_in(const struct slot *slot, uint64_t address, const char *bytes, uint64_t length) {
-  void *to = bytes != NULL ? place(slot, address, length, true) : NULL;
+static int copy_in(const struct slot *slot, uint64_t place, const char *bytes, uint64_t length) {
+  void *to = bytes != NULL ? memory_at(slot, place, length, true) : NULL;
   if (bytes == NULL) (void)fail(PSM_E_INVALID, "there are no bytes to write: give some");
   if (to != NULL) memcpy(to, bytes, length);
   return 0;
 }
 
-Bytes Segment_read(Segment *self, uint64_t address, uint64_t length) {
+Bytes Segment_read(Segment *self, uint64_t place, uint64_t length) {
   struct slot *slot = enter(self);
   if (slot == NULL) return (Bytes){NULL, 0};
-  Bytes bytes = copy_out(slot, address, length);
+  Bytes bytes = copy_out(slot, place, length);
   leave(slot);
   return bytes;
 }
 
-CALL_VOID(write, (SELF, uint64_t address, const char *bytes, uint64_t length),
-          copy_in(slot, address, bytes, length))
+CALL_VOID(write, (SELF, uint64_t place, const char *bytes, uint64_t length),
+          copy_in(slot, place, bytes, length))
 
 /* Aligned ones are one atomic step: what was written before a poke is seen by
  * who peeks its value. */
 #define PEEK_POKE(suffix, type, wide, poked, fits)                                       \
-  static type load_##suffix(const struct slot *slot, uint64_t address) {                 \
+  static type load_##suffix(const struct slot *slot, uint64_t place) {                 \
     type value = 0;                                                                      \
-    type *at = place(slot, address, sizeof value, false);                                \
-    if (at != NULL && address % sizeof value == 0)                                       \
+    type *at = memory_at(slot, place, sizeof value, false);                                \
+    if (at != NULL && place % sizeof value == 0)                                       \
       __atomic_load(at, &value, __ATOMIC_ACQUIRE);                                       \
     else if (at != NULL)                                                                 \
       memcpy(&value, at, sizeof value);                                                  \
     return value;                                                                        \
   }                                                                                      \
-  static int store_##suffix(const struct slot *slot, uint64_t address, poked given) {    \
+  static int store_##suffix(const struct slot *slot, uint64_t place, poked given) {    \
     type value = (type)given;                                                            \
-    type *at = place(slot, address, sizeof value, true);                                 \
+    type *at = memory_at(slot, place, sizeof value, true);                                 \
     if (at == NULL) return 0;                                                            \
     if (!(fits)) return (int)fail(PSM_E_INVALID, "the number does not fit into " #type); \
-    if (address % sizeof value == 0)                                                     \
+    if (place % sizeof value == 0)                                                     \
       __atomic_store(at, &value, __ATOMIC_RELEASE);                                      \
     else                                                                                 \
       memcpy(at, &value, sizeof value);                                                  \
     return 0;                                                                            \
   }                                                                                      \
-  CALL(wide, peek##suffix, (SELF, uint64_t address), load_##suffix(slot, address))       \
-  CALL_VOID(poke##suffix, (SELF, uint64_t address, poked value),                         \
-            store_##suffix(slot, address, value))
+  CALL(wide, peek##suffix, (SELF, uint64_t place), load_##suffix(slot, place))       \
+  CALL_VOID(poke##suffix, (SELF, uint64_t place, poked value),                         \
+            store_##suffix(slot, place, value))
 
 PEEK_POKE(I8, int8_t, int64_t, int64_t, (int64_t)value == given)
 PEEK_POKE(I16, int16_t, int64_t, int64_t, (int64_t)value == given)
@@ -372,13 +390,13 @@ PEEK_POKE(F64, double, double, double, true)
 static uint64_t root_of(const struct slot *slot) {
   uint64_t address = load_U64(slot, NUMBER(PSMgetUser(slot->handle)));
   if (address == 0 || address - slot->base < slot->size) return address;
-  return fail_number(PSM_E_POINTER, "the user word is %#" PRIx64 ": no address of this segment",
-                     address, 0);
+  return fail_with(PSM_E_POINTER, "the user word is %#" PRIx64 ": no address of this segment",
+                   address);
 }
 
 static int set_root(const struct slot *slot, uint64_t address) {
   if (address != 0 && address - slot->base >= slot->size)
-    return (int)fail_number(PSM_E_POINTER, "%#" PRIx64 " is not in this segment", address, 0);
+    return (int)fail_with(PSM_E_POINTER, "%#" PRIx64 " is not in this segment", address);
   return store_U64(slot, NUMBER(PSMgetUser(slot->handle)), address);
 }
 
@@ -419,11 +437,13 @@ static uint64_t stat_field(PSMHandle handle, const char *name) {
               "committed blocks members caches unit small_max");
 }
 
-static char *member_lines(PSMHandle handle) {
+/* Text that the caller frees; `list` gives the members, as many as there are places. */
+static char *lines(int (*list)(const struct slot *, uint64_t, PSMMember *, int),
+                   const struct slot *slot, uint64_t place) {
   enum { LINE = 80, MOST = 1024 };
   PSMMember *members = calloc(MOST, sizeof *members);
   char *text = malloc(MOST * LINE);
-  int count = members != NULL && text != NULL ? PSMmembers(handle, members, MOST) : 0;
+  int count = members != NULL && text != NULL ? list(slot, place, members, MOST) : 0;
   if (members == NULL || text == NULL) (void)fail(PSM_E_SYSTEM, "no memory for the members");
   if (text != NULL) *text = '\0';
   for (int i = 0, at = 0; i < count && i < MOST; i++)
@@ -433,17 +453,38 @@ static char *member_lines(PSMHandle handle) {
   return text;
 }
 
+static int list_members(const struct slot *slot, uint64_t unused, PSMMember *members, int count) {
+  (void)unused;
+  return PSMmembers(slot->handle, members, count);
+}
+
+/* The cursor goes on also if deaths were missed: to the oldest that is remembered. */
+static int list_deaths(const struct slot *slot, uint64_t place, PSMMember *dead, int count) {
+  uint64_t cursor = load_U64(slot, place), before = cursor;
+  if (code != PSM_OK) return 0;
+  count = PSMdeaths(slot->handle, &cursor, dead, count);
+  if (cursor != before) (void)store_U64(slot, place, cursor);
+  return count;
+}
+
+static int try_lock(const struct slot *slot, uint64_t place) {
+  int result = PSMtrylock(slot->handle, place_of(slot, place));
+  if (result == PSM_E_STATE) PSMclearError(); /* that it is held is no failure here */
+  return result == PSM_OK ? 1 : result == PSM_OWNER_DIED ? 2 : 0;
+}
+
 static uint64_t trim(PSMHandle handle) {
   uint64_t bytes = 0;
   (void)PSMtrim(handle, &bytes);
   return bytes;
 }
 
-CALL(bool, lockAt, (SELF, uint64_t address),
-     PSMlock(handle, (uint32_t *)POINTER(address)) == PSM_OWNER_DIED)
-CALL_VOID(unlockAt, (SELF, uint64_t address), PSMunlock(handle, (uint32_t *)POINTER(address)))
+CALL(bool, lockAt, (SELF, uint64_t place), PSMlock(handle, place_of(slot, place)) == PSM_OWNER_DIED)
+CALL(int, tryLockAt, (SELF, uint64_t place), try_lock(slot, place))
+CALL_VOID(unlockAt, (SELF, uint64_t place), PSMunlock(handle, place_of(slot, place)))
 CALL(uint64_t, stat, (SELF, const char *field), stat_field(handle, field))
-CALL(char *, members, (SELF), member_lines(handle))
+CALL(char *, members, (SELF), lines(list_members, slot, 0))
+CALL(char *, deaths, (SELF, uint64_t place), lines(list_deaths, slot, place))
 CALL(uint64_t, memberId, (SELF), PSMself(handle))
 CALL(bool, alive, (SELF, uint64_t id), PSMalive(handle, id) == 1)
 CALL(int, reap, (SELF), PSMreap(handle))

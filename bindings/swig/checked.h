@@ -6,6 +6,11 @@
  * part in the use of its segment: one that is closed meanwhile, by another
  * thread or a finalizer, stays mapped until the call has ended.
  *
+ * A `place` is an address in the segment's blocks, or of the user word, or the
+ * offset of an address in the blocks. The two cannot be confused: a number
+ * below the segment's size is an offset, and PSM puts no segment below its own
+ * size; one that was put there by an explicit address takes addresses only.
+ *
  * A call that fails says so in segment_failed(); what it returned means nothing.
  */
 #ifndef PSM_SWIG_CHECKED_H
@@ -57,32 +62,32 @@ uint64_t Segment_alignedAlloc(Segment *self, uint64_t alignment, uint64_t size);
 uint64_t Segment_usableSize(Segment *self, uint64_t block);
 uint64_t Segment_nextBlock(Segment *self, uint64_t block);
 void Segment_free(Segment *self, uint64_t block);
-void Segment_allocTo(Segment *self, uint64_t size, uint64_t where);
-void Segment_freeFrom(Segment *self, uint64_t where);
+void Segment_allocTo(Segment *self, uint64_t size, uint64_t place);
+void Segment_freeFrom(Segment *self, uint64_t place);
 
 /* ---- Memory: refused outside of where blocks lie and the user word ---- */
 
-Bytes Segment_read(Segment *self, uint64_t address, uint64_t length);
-void Segment_write(Segment *self, uint64_t address, const char *bytes, uint64_t length);
+Bytes Segment_read(Segment *self, uint64_t place, uint64_t length);
+void Segment_write(Segment *self, uint64_t place, const char *bytes, uint64_t length);
 
-int64_t Segment_peekI8(Segment *self, uint64_t address);
-int64_t Segment_peekI16(Segment *self, uint64_t address);
-int64_t Segment_peekI32(Segment *self, uint64_t address);
-int64_t Segment_peekI64(Segment *self, uint64_t address);
-uint64_t Segment_peekU8(Segment *self, uint64_t address);
-uint64_t Segment_peekU16(Segment *self, uint64_t address);
-uint64_t Segment_peekU32(Segment *self, uint64_t address);
-uint64_t Segment_peekU64(Segment *self, uint64_t address);
-double Segment_peekF64(Segment *self, uint64_t address);
-void Segment_pokeI8(Segment *self, uint64_t address, int64_t value);
-void Segment_pokeI16(Segment *self, uint64_t address, int64_t value);
-void Segment_pokeI32(Segment *self, uint64_t address, int64_t value);
-void Segment_pokeI64(Segment *self, uint64_t address, int64_t value);
-void Segment_pokeU8(Segment *self, uint64_t address, int64_t value);
-void Segment_pokeU16(Segment *self, uint64_t address, int64_t value);
-void Segment_pokeU32(Segment *self, uint64_t address, int64_t value);
-void Segment_pokeU64(Segment *self, uint64_t address, uint64_t value);
-void Segment_pokeF64(Segment *self, uint64_t address, double value);
+int64_t Segment_peekI8(Segment *self, uint64_t place);
+int64_t Segment_peekI16(Segment *self, uint64_t place);
+int64_t Segment_peekI32(Segment *self, uint64_t place);
+int64_t Segment_peekI64(Segment *self, uint64_t place);
+uint64_t Segment_peekU8(Segment *self, uint64_t place);
+uint64_t Segment_peekU16(Segment *self, uint64_t place);
+uint64_t Segment_peekU32(Segment *self, uint64_t place);
+uint64_t Segment_peekU64(Segment *self, uint64_t place);
+double Segment_peekF64(Segment *self, uint64_t place);
+void Segment_pokeI8(Segment *self, uint64_t place, int64_t value);
+void Segment_pokeI16(Segment *self, uint64_t place, int64_t value);
+void Segment_pokeI32(Segment *self, uint64_t place, int64_t value);
+void Segment_pokeI64(Segment *self, uint64_t place, int64_t value);
+void Segment_pokeU8(Segment *self, uint64_t place, int64_t value);
+void Segment_pokeU16(Segment *self, uint64_t place, int64_t value);
+void Segment_pokeU32(Segment *self, uint64_t place, int64_t value);
+void Segment_pokeU64(Segment *self, uint64_t place, uint64_t value);
+void Segment_pokeF64(Segment *self, uint64_t place, double value);
 
 /* ---- Addresses and the user word ---- */
 
@@ -98,10 +103,13 @@ void Segment_setRoot(Segment *self, uint64_t address); /* 0, or inside the segme
 
 /* ---- Locks, members, upkeep ---- */
 
-bool Segment_lockAt(Segment *self, uint64_t address); /* true: its owner died */
-void Segment_unlockAt(Segment *self, uint64_t address);
+bool Segment_lockAt(Segment *self, uint64_t place);   /* true: its owner died */
+int Segment_tryLockAt(Segment *self, uint64_t place); /* 0: held; 1: locked; 2: its owner died */
+void Segment_unlockAt(Segment *self, uint64_t place);
 uint64_t Segment_stat(Segment *self, const char *field); /* a field of PSMStat */
-char *Segment_members(Segment *self); /* lines "id pid seat start alive"; malloc'ed */
+/* Lines of "id pid seat start alive", malloc'ed; the cursor of PSMdeaths lies at `place`. */
+char *Segment_members(Segment *self);
+char *Segment_deaths(Segment *self, uint64_t place);
 uint64_t Segment_memberId(Segment *self);
 bool Segment_alive(Segment *self, uint64_t id);
 int Segment_reap(Segment *self);

@@ -2,7 +2,8 @@
  * bytes pass through its methods, so a script cannot keep anything too long.
  *
  * An address is an unsigned number of 64 bits, the same in every process and
- * language. How numbers and bytes look in a language stands in bytes.i, how it
+ * language. A `place` is an address or an offset: a number below the segment's
+ * size is an offset, and no address is one (checked.h). How numbers and bytes look in a language stands in bytes.i, how it
  * learns of a failure in errors.i, and what each call promises in psm.h.
  */
 %module psm
@@ -27,6 +28,7 @@ const char *lastError(void); /* the code of this thread's latest call, once, if 
 %nodefaultctor Segment;
 %newobject Segment::open;
 %newobject Segment::members;
+%newobject Segment::deaths;
 typedef struct Segment {} Segment;
 
 %extend Segment {
@@ -44,32 +46,32 @@ typedef struct Segment {} Segment;
   uint64_t realloc(uint64_t block, uint64_t size);
   uint64_t alignedAlloc(uint64_t alignment, uint64_t size);
   void free(uint64_t block);
-  void allocTo(uint64_t size, uint64_t where); /* the address appears at `where` */
-  void freeFrom(uint64_t where);
+  void allocTo(uint64_t size, uint64_t place); /* the address appears there */
+  void freeFrom(uint64_t place);
   uint64_t usableSize(uint64_t block);
   uint64_t nextBlock(uint64_t block); /* 0 begins and ends */
 
   /* ---- Memory: within the area of blocks and the user word, or refused ---- */
-  Bytes read(uint64_t address, uint64_t length);
-  void write(uint64_t address, const char *bytes, uint64_t length);
-  int8_t peekI8(uint64_t address);
-  int16_t peekI16(uint64_t address);
-  int32_t peekI32(uint64_t address);
-  int64_t peekI64(uint64_t address);
-  uint8_t peekU8(uint64_t address);
-  uint16_t peekU16(uint64_t address);
-  uint32_t peekU32(uint64_t address);
-  uint64_t peekU64(uint64_t address);
-  double peekF64(uint64_t address);
-  void pokeI8(uint64_t address, int64_t value);
-  void pokeI16(uint64_t address, int64_t value);
-  void pokeI32(uint64_t address, int64_t value);
-  void pokeI64(uint64_t address, int64_t value);
-  void pokeU8(uint64_t address, int64_t value);
-  void pokeU16(uint64_t address, int64_t value);
-  void pokeU32(uint64_t address, int64_t value);
-  void pokeU64(uint64_t address, uint64_t value);
-  void pokeF64(uint64_t address, double value);
+  Bytes read(uint64_t place, uint64_t length);
+  void write(uint64_t place, const char *bytes, uint64_t length);
+  int8_t peekI8(uint64_t place);
+  int16_t peekI16(uint64_t place);
+  int32_t peekI32(uint64_t place);
+  int64_t peekI64(uint64_t place);
+  uint8_t peekU8(uint64_t place);
+  uint16_t peekU16(uint64_t place);
+  uint32_t peekU32(uint64_t place);
+  uint64_t peekU64(uint64_t place);
+  double peekF64(uint64_t place);
+  void pokeI8(uint64_t place, int64_t value);
+  void pokeI16(uint64_t place, int64_t value);
+  void pokeI32(uint64_t place, int64_t value);
+  void pokeI64(uint64_t place, int64_t value);
+  void pokeU8(uint64_t place, int64_t value);
+  void pokeU16(uint64_t place, int64_t value);
+  void pokeU32(uint64_t place, int64_t value);
+  void pokeU64(uint64_t place, uint64_t value);
+  void pokeF64(uint64_t place, double value);
 
   /* ---- Addresses, and the 8 bytes that all members find ---- */
   uint64_t baseAddress();
@@ -83,12 +85,14 @@ typedef struct Segment {} Segment;
   void setRoot(uint64_t address);
 
   /* ---- A lock that survives its owner: 4 bytes, zero at first ---- */
-  bool lockAt(uint64_t address); /* true: the owner died; repair what it guards */
-  void unlockAt(uint64_t address);
+  bool lockAt(uint64_t place);   /* true: the owner died; repair what it guards */
+  int tryLockAt(uint64_t place); /* 0: it is held; 1: locked; 2: locked, and the owner died */
+  void unlockAt(uint64_t place);
 
   /* ---- Looking inside, and upkeep ---- */
   uint64_t stat(const char *field); /* a field of PSMStat, by its name */
   char *members();                  /* lines of "id pid seat start alive" */
+  char *deaths(uint64_t place);     /* the same; how many were seen stands in 8 bytes there */
   uint64_t memberId();
   bool alive(uint64_t id);
   int reap();

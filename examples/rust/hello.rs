@@ -4,28 +4,20 @@
 //!     hello read NAME    check them, free both
 //!     hello churn NAME   allocate and free until the standard input ends
 
+mod story;
+
 use std::collections::VecDeque;
-use std::error::Error;
-use std::ffi::CStr;
 use std::io;
 use std::process::ExitCode;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
-use psmalloc::psm_sys::{
-    PSM_OK, PSMclearError, PSMerrorString, PSMfree, PSMlastError, PSMusableSize,
-};
 use psmalloc::{Offset, Scope, Segment};
+use story::{Address, Outcome, allocate, check, free, room, run, why};
 
 const MAGIC: u64 = 0x5053_4d2d_4845_4c4f; // PSM-HELO
 const TEXT: &str = "hello from rust";
 const KEPT: usize = 32;
-
-type Outcome<T = ()> = Result<T, Box<dyn Error>>;
-
-/// It takes 8 bytes, whatever the size of a pointer.
-#[repr(C, align(8))]
-struct Address<T>(AtomicPtr<T>);
 
 #[repr(C)]
 struct Hello {
@@ -39,42 +31,6 @@ struct Hello {
 }
 
 const _: () = assert!(size_of::<Hello>() == 64, "the record is the same in every language");
-
-fn check(what: &str, holds: bool) -> Outcome {
-    if holds { Ok(()) } else { Err(format!("wrong: {what}").into()) }
-}
-
-/// The sentence of this thread's last error.
-fn why() -> String {
-    // SAFETY: the string is never NULL, and stays until the next failure of this thread.
-    unsafe { CStr::from_ptr(PSMerrorString(PSMlastError())) }.to_string_lossy().into()
-}
-
-/// A vector without elements, in a block of its own.
-fn allocate<'s, T>(s: Scope<'s>, capacity: usize) -> Outcome<psmalloc::Vec<'s, T>> {
-    let mut block = psmalloc::Vec::new_in(s.alloc());
-    block.try_reserve_exact(capacity).map_err(|_| why())?;
-    Ok(block)
-}
-
-/// Bytes of the block that begins at an address; 0 if none does.
-fn room<T>(s: Scope<'_>, block: *const T) -> u64 {
-    // SAFETY: the segment of a scope is open; the address is not followed.
-    unsafe { PSMusableSize(s.base().cast(), block.cast()) as u64 }
-}
-
-/// # Safety
-///
-/// Nobody, in any process, uses the block any more.
-unsafe fn free<T>(s: Scope<'_>, block: *mut T) -> Outcome {
-    // SAFETY: the segment of a scope is open; PSM refuses what is no block.
-    let result = unsafe {
-        PSMclearError();
-        PSMfree(s.base().cast(), block.cast());
-        PSMlastError()
-    };
-    if result == PSM_OK { Ok(()) } else { Err(why().into()) }
-}
 
 fn user<'s>(s: Scope<'s>) -> &'s AtomicPtr<Hello> {
     // SAFETY: these programs, in every language, keep the address of a record in it.
@@ -113,7 +69,7 @@ fn check_fields(s: Scope<'_>, hello: &Hello) -> Outcome<String> {
     check("zeros", hello.zeros == [0; 2])?;
     check("offset of the record", Offset::of(s, hello)?.address(s)? == own)?;
     check("offset of the text", Offset::of(s, text)?.address(s)? == text)?;
-    check("text", (1..=room(s, text)).contains(&hello.length))?;
+    check("text", (1..=room(s, text) as u64).contains(&hello.length))?;
     // SAFETY: the block has as many bytes, and who wrote them does not change them any more.
     let text = unsafe { std::slice::from_raw_parts(text, hello.length as usize) };
     Ok(std::str::from_utf8(text)?.to_owned())
@@ -121,7 +77,7 @@ fn check_fields(s: Scope<'_>, hello: &Hello) -> Outcome<String> {
 
 fn read(segment: &Segment, s: Scope<'_>) -> Outcome {
     let hello = user(s).load(Ordering::Acquire);
-    check("no record", room(s, hello) >= size_of::<Hello>() as u64)?;
+    check("no record", room(s, hello) >= size_of::<Hello>())?;
     // SAFETY: the block has room for a record, which was complete before its address was there.
     let (text, block) =
         unsafe { (check_fields(s, &*hello)?, (*hello).text.0.load(Ordering::Relaxed)) };
@@ -181,12 +137,5 @@ fn play(arguments: &[&str]) -> Outcome {
 }
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    match play(&arguments.iter().map(String::as_str).collect::<Vec<_>>()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(why) => {
-            eprintln!("hello: {why}");
-            ExitCode::FAILURE
-        }
-    }
+    run("hello", play)
 }

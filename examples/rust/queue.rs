@@ -6,28 +6,20 @@
 //! Every change under the lock ends with one store, of head or of tail, so the death of an owner
 //! leaves nothing to repair.
 
-use std::error::Error;
-use std::ffi::CStr;
+mod story;
+
 use std::process::ExitCode;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use std::time::Duration;
 
-use psmalloc::psm_sys::{
-    PSM_OK, PSMclearError, PSMerrorString, PSMfree, PSMlastError, PSMusableSize,
-};
 use psmalloc::{Lock, Scope, Segment};
+use story::{Address, Outcome, allocate, check, free, room, run, why};
 
 const MAGIC: u64 = 0x5053_4d2d_5155_4555; // PSM-QUEU
 const CAPACITY: usize = 64;
 const LENGTHS: u64 = 200;
 const HEAD: usize = 16; // bytes of a record before its content
-
-type Outcome<T = ()> = Result<T, Box<dyn Error>>;
-
-/// It takes 8 bytes, whatever the size of a pointer.
-#[repr(C, align(8))]
-struct Address<T>(AtomicPtr<T>);
 
 #[repr(C)]
 struct Ring {
@@ -42,38 +34,8 @@ struct Ring {
 
 const _: () = assert!(size_of::<Ring>() == 64, "the ring is the same in every language");
 
-fn check(what: &str, holds: bool) -> Outcome {
-    if holds { Ok(()) } else { Err(format!("wrong: {what}").into()) }
-}
-
 fn rest() {
     std::thread::sleep(Duration::from_micros(200));
-}
-
-/// The sentence of this thread's last error.
-fn why() -> String {
-    // SAFETY: the string is never NULL, and stays until the next failure of this thread.
-    unsafe { CStr::from_ptr(PSMerrorString(PSMlastError())) }.to_string_lossy().into()
-}
-
-/// A vector without elements, in a block of its own.
-fn allocate<'s, T>(s: Scope<'s>, capacity: usize) -> Outcome<psmalloc::Vec<'s, T>> {
-    let mut block = psmalloc::Vec::new_in(s.alloc());
-    block.try_reserve_exact(capacity).map_err(|_| why())?;
-    Ok(block)
-}
-
-/// # Safety
-///
-/// Nobody, in any process, uses the block any more.
-unsafe fn free<T>(s: Scope<'_>, block: *mut T) -> Outcome {
-    // SAFETY: the segment of a scope is open; PSM refuses what is no block.
-    let result = unsafe {
-        PSMclearError();
-        PSMfree(s.base().cast(), block.cast());
-        PSMlastError()
-    };
-    if result == PSM_OK { Ok(()) } else { Err(why().into()) }
 }
 
 fn user<'s>(s: Scope<'s>) -> &'s AtomicPtr<Ring> {
@@ -163,8 +125,7 @@ fn new_record<'s>(s: Scope<'s>, number: u64) -> Outcome<psmalloc::Vec<'s, u8>> {
 fn check_record(s: Scope<'_>, record: *const u8, number: u64) -> Outcome<u64> {
     let length = number % LENGTHS;
     let bytes = HEAD + length as usize;
-    // SAFETY: the segment of a scope is open; the address is not followed.
-    check("a record", unsafe { PSMusableSize(s.base().cast(), record.cast()) } >= bytes)?;
+    check("a record", room(s, record) >= bytes)?;
     // SAFETY: the block has as many bytes, and belongs to who took it.
     let (head, rest) = unsafe { std::slice::from_raw_parts(record, bytes) }.split_at(HEAD);
     check("number", head[..8] == number.to_ne_bytes())?;
@@ -237,12 +198,5 @@ fn play(arguments: &[&str]) -> Outcome {
 }
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    match play(&arguments.iter().map(String::as_str).collect::<Vec<_>>()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(why) => {
-            eprintln!("queue: {why}");
-            ExitCode::FAILURE
-        }
-    }
+    run("queue", play)
 }

@@ -41,16 +41,29 @@ struct hash {
     word = (word ^ (word >> 27)) * 0x94d049bb133111ebu;
     return static_cast<std::size_t>(word ^ (word >> 31));
   }
+  template <class Word>
+  static std::uint64_t load(const char *from) noexcept {
+    Word word;
+    std::memcpy(&word, from, sizeof word);
+    return word;
+  }
+  /* The last bytes, 0 to 8 of them, without a loop: what overlaps is read twice. */
+  static std::uint64_t last(const char *from, std::size_t count) noexcept {
+    if (count >= 4) return load<std::uint32_t>(from) | load<std::uint32_t>(from + count - 4) << 32;
+    if (count == 0) return 0;
+    return load<std::uint8_t>(from) | load<std::uint8_t>(from + count / 2) << 8 |
+           load<std::uint8_t>(from + count - 1) << 16;
+  }
   static std::size_t text(std::string_view bytes) noexcept {
-    std::uint64_t sum = bytes.size() * 0x9e3779b97f4a7c15u, word = 0;
-    for (; bytes.size() >= sizeof word; bytes.remove_prefix(sizeof word)) {
-      std::memcpy(&word, bytes.data(), sizeof word);
-      sum = (sum ^ word) * 0xbf58476d1ce4e5b9u;
-      sum ^= sum >> 32;
+    const char *at = bytes.data();
+    std::size_t left = bytes.size();
+    std::uint64_t sum = left * 0x9e3779b97f4a7c15u;
+    for (; left > 8; at += 8, left -= 8) {
+      /* Twice, or a change of the highest bits could be undone by one of the next word. */
+      sum = (sum ^ load<std::uint64_t>(at)) * 0xbf58476d1ce4e5b9u;
+      sum = (sum ^ sum >> 32) * 0x94d049bb133111ebu;
     }
-    word = 0;
-    if (!bytes.empty()) std::memcpy(&word, bytes.data(), bytes.size());
-    return mix(sum ^ word);
+    return mix(sum ^ last(at, left));
   }
 };
 

@@ -11,10 +11,10 @@ namespace psm {
 
 /** PSMlock as an object in a segment: 8 bytes, all zero when free.
  *
- *  It is a BasicLockable, so std::lock_guard and std::unique_lock take it. It
- *  has no try_lock, because PSMlock has none. A death of its owner is never
- *  passed over: lock() throws until somebody has taken it by lock(repair).
- *  Not recursive. Waits of threads of one process exclude each other as well.
+ *  It is a Lockable: std::lock_guard, std::unique_lock and std::scoped_lock
+ *  take it. A death of its owner is never passed over: lock() and try_lock()
+ *  throw until somebody has taken it by lock(repair). Not recursive. It
+ *  excludes threads of one process as well.
  */
 class mutex {
  public:
@@ -24,9 +24,16 @@ class mutex {
 
   /** Errors   psm::owner_died, and then it is not held; psm::error. */
   void lock() {
-    if (acquire() == whole) return;
-    unlock();
-    throw owner_died();
+    if (acquired(PSMlock) == damaged) refuse();
+  }
+
+  /** Returns  whether it is now held; false: it was held.
+   *  Errors   as lock().
+   */
+  bool try_lock() {
+    const state found = acquired(PSMtrylock);
+    if (found == damaged) refuse();
+    return found != held;
   }
 
   /** Lock; if an owner died, call `repair()` first, while holding it.
@@ -37,7 +44,7 @@ class mutex {
    */
   template <class Repair>
   bool lock(Repair &&repair) {
-    if (acquire() == whole) return false;
+    if (acquired(PSMlock) == whole) return false;
     try {
       std::forward<Repair>(repair)();
     } catch (...) {
@@ -55,14 +62,19 @@ class mutex {
   }
 
  private:
-  enum : std::uint32_t { whole, damaged };
+  enum state : std::uint32_t { whole, damaged, held };
 
   /* A death before the mark leaves the word to a dead owner once more. */
-  std::uint32_t acquire() {
-    const int result = PSMlock(detail::segment_of(this), &word_);
+  state acquired(int (*by)(PSMHandle, std::uint32_t *)) {
+    const int result = by(detail::segment_of(this), &word_);
+    if (result == PSM_E_STATE) return held;
     if (result < 0) throw error(result);
     if (result == PSM_OWNER_DIED) damaged_ = damaged;
-    return damaged_;
+    return damaged_ == whole ? whole : damaged;
+  }
+  [[noreturn]] void refuse() {
+    unlock();
+    throw owner_died();
   }
 
   std::uint32_t word_ = 0;

@@ -69,7 +69,7 @@ struct registry_shm {
 };
 
 /* Grows when a type above with _shm, or psm::hash, changes. */
-inline constexpr std::uint64_t registry_magic = 0x50534d526f6f7401u;
+inline constexpr std::uint64_t registry_magic = 0x50534d526f6f7402u;
 
 inline std::string describe(const layout &made) {
   return std::to_string(made.size) + " bytes aligned to " + std::to_string(made.alignment) +

@@ -88,10 +88,10 @@ struct checked {
   static_assert(!std::is_reference_v<T>, "PSM: store a pointer into the segment, no reference");
   static_assert(!std::is_polymorphic_v<T>,
                 "PSM: a class with virtual functions points to a table of one process");
-  static_assert(
-      !(std::is_pointer_v<T> &&
-        std::is_function_v<std::remove_pointer_t<T>>)&&!std::is_member_function_pointer_v<T>,
-      "PSM: functions have other addresses in other processes");
+  static_assert(!std::is_function_v<std::remove_pointer_t<T>>,
+                "PSM: functions have other addresses in other processes");
+  static_assert(!std::is_member_function_pointer_v<T>,
+                "PSM: functions have other addresses in other processes");
   static_assert(!is_a<T, std::function>::value && !std::is_same_v<T, std::any>,
                 "PSM: std::function and std::any point to functions of one process");
   static_assert(!is_a<T, std::shared_ptr>::value && !is_a<T, std::weak_ptr>::value,

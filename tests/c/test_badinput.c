@@ -237,6 +237,7 @@ static void bad_handle(PSMHandle handle) {
   CHECK_EQ(PSMallocTo(handle, 10, &place), PSM_E_HANDLE);
   CHECK_EQ(PSMfreeFrom(handle, &place), PSM_E_HANDLE);
   CHECK_EQ(PSMlock(handle, &lock), PSM_E_HANDLE);
+  CHECK_EQ(PSMtrylock(handle, &lock), PSM_E_HANDLE);
   CHECK_EQ(PSMunlock(handle, &lock), PSM_E_HANDLE);
   CHECK_EQ(PSMstat(handle, &stat), PSM_E_HANDLE);
   CHECK_EQ(PSMwalk(handle, &block), PSM_E_HANDLE);
@@ -311,6 +312,8 @@ CASE(small_alignment_of_members_and_locks) {
   CHECK(lock != NULL);
   CHECK_EQ(PSMlock(handle, &outside), PSM_E_INVALID);
   CHECK_EQ(PSMlock(handle, NULL), PSM_E_INVALID);
+  CHECK_EQ(PSMtrylock(handle, &outside), PSM_E_INVALID);
+  CHECK_EQ(PSMtrylock(handle, NULL), PSM_E_INVALID);
   CHECK_EQ(PSMlock(handle, (uint32_t *)(void *)((char *)lock + 1)), PSM_E_INVALID);
   CHECK_EQ(PSMlock(handle, (uint32_t *)(void *)((char *)handle + MIB)), PSM_E_INVALID);
   CHECK_EQ(PSMunlock(handle, &outside), PSM_E_INVALID);

@@ -205,6 +205,7 @@ EXEC_CHILD(reads) {
   CHECK_SETS(PSM_E_READONLY, PSMfree(handle, block));
   CHECK_EQ(PSMallocTo(handle, 10, &place), PSM_E_READONLY);
   CHECK_EQ(PSMlock(handle, block), PSM_E_READONLY);
+  CHECK_EQ(PSMtrylock(handle, block), PSM_E_READONLY);
   CHECK_EQ(PSMreap(handle), PSM_E_READONLY);
   CHECK_EQ(PSMtrim(handle, NULL), PSM_E_READONLY);
   CHECK_SETS(PSM_E_READONLY, CHECK(PSMprepareInherit(handle) == NULL));

@@ -62,6 +62,47 @@ CASE(several_wait_for_the_lock_of_the_dead) {
   PSMdeinit(handle);
 }
 
+CASE(trylock_never_waits) {
+  PSMHandle handle = h_init(h_shm_name(""), MIB);
+  uint32_t *lock = PSMcalloc(handle, 1, sizeof *lock);
+  h_gate ready = h_gate_new();
+  CHECK_EQ(PSMtrylock(handle, lock), 0);
+  CHECK_EQ(PSMtrylock(handle, lock), PSM_E_STATE); /* by this process: not recursive */
+  CHECK_EQ(PSMlastError(), PSM_E_STATE);
+  CHECK(strstr(PSMerrorString(PSM_E_STATE), "is held") != NULL);
+  CHECK_EQ(PSMunlock(handle, lock), 0);
+  pid_t holder = h_fork();
+  if (holder == 0) {
+    CHECK_EQ(PSMtrylock(handle, lock), 0);
+    h_gate_open(ready);
+    for (;;) pause();
+  }
+  h_gate_pass(ready);
+  CHECK_EQ(PSMtrylock(handle, lock), PSM_E_STATE);
+  CHECK(kill(holder, SIGSTOP) == 0);
+  CHECK_EQ(PSMtrylock(handle, lock), PSM_E_STATE); /* the stopped one is alive */
+  CHECK_EQ(PSMunlock(handle, lock), PSM_E_STATE);
+  pid_t waiter = h_fork();
+  if (waiter == 0) {
+    h_gate_open(ready);
+    int result = PSMlock(handle, lock);
+    CHECK_EQ(PSMunlock(handle, lock), 0);
+    PSMdeinit(handle);
+    h_quit(result == PSM_OK ? 60 : 1);
+  }
+  h_gate_pass(ready);
+  CHECK(kill(waiter, SIGSTOP) == 0); /* who waits does not take it before us */
+  h_kill(holder);
+  CHECK_EQ(PSMtrylock(handle, lock), PSM_OWNER_DIED);
+  CHECK_EQ(PSMmembers(handle, NULL, 0), 2); /* the dead one has been reaped */
+  CHECK(kill(waiter, SIGCONT) == 0);
+  CHECK_EQ(h_wait_within(waiter, 0.3), -1);
+  CHECK_EQ(PSMunlock(handle, lock), 0); /* wakes it, told of no death */
+  CHECK_EQ(h_wait(waiter), 60);
+  h_sound(handle);
+  PSMdeinit(handle);
+}
+
 /* A stopped process is alive: its lock is waited for. One that leaves gives it up. */
 CASE(lock_of_the_stopped_and_of_the_gone) {
   PSMHandle handle = h_init(h_shm_name(""), MIB);

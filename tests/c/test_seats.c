@@ -184,6 +184,7 @@ static void be_refused(PSMHandle handle, void *block) {
   CHECK_SETS(PSM_E_MEMBERS, PSMfree(handle, block));
   CHECK_SETS(PSM_E_MEMBERS, CHECK(PSMrealloc(handle, block, 5000) == NULL));
   CHECK_EQ(PSMlock(handle, word), PSM_E_MEMBERS);
+  CHECK_EQ(PSMtrylock(handle, word), PSM_E_MEMBERS);
   CHECK_EQ(PSMunlock(handle, word), PSM_E_MEMBERS);
   CHECK_EQ(PSMreap(handle), PSM_E_MEMBERS);
   CHECK_EQ(PSMtrim(handle, NULL), PSM_E_MEMBERS);

@@ -52,6 +52,13 @@ CASE(a_death_is_told_until_it_is_repaired) {
     }
     CHECK(told);
   }
+  bool told = false;
+  try {
+    (void)mutex.try_lock();
+  } catch (const psm::owner_died &) {
+    told = true;
+  }
+  CHECK(told);
   bool failed = false;
   try {
     mutex.lock([] { throw std::runtime_error("cannot repair"); });
@@ -66,6 +73,48 @@ CASE(a_death_is_told_until_it_is_repaired) {
   mutex.unlock();
   const std::unique_lock<psm::mutex> lock(mutex);
   CHECK(lock.owns_lock());
+}
+
+EXEC_CHILD(try_what_is_held) {
+  const psm::segment segment(argv[0]);
+  psm::mutex &mutex = *psm::roots(segment).find<psm::mutex>("mutex");
+  CHECK(!mutex.try_lock() && !std::unique_lock<psm::mutex>(mutex, std::try_to_lock).owns_lock());
+  return 0;
+}
+
+CASE(try_lock_does_not_wait) {
+  const char *name = h_shm_name("try");
+  const psm::segment segment(name, 1 * MIB);
+  psm::mutex &mutex = psm::roots(segment).get<psm::mutex>("mutex");
+  CHECK(mutex.try_lock() && !mutex.try_lock()); /* it is not recursive */
+  CHECK_EQ(h_wait(h_spawn("try_what_is_held", name, nullptr)), 0);
+  mutex.unlock();
+  const std::unique_lock<psm::mutex> held(mutex, std::try_to_lock);
+  CHECK(held.owns_lock());
+}
+
+namespace {
+struct Accounts {
+  psm::mutex first, second;
+  long from_first = 1000000, to_second = 0;
+};
+}  // namespace
+
+/* Taken in either order by scoped_lock, which needs try_lock; a deadlock ends by the watchdog. */
+CASE(two_mutexes_are_taken_without_a_deadlock) {
+  const psm::segment segment(h_shm_name("two"), 1 * MIB);
+  Accounts &accounts = *psm::make<Accounts>(segment);
+  const pid_t child = h_fork();
+  for (int i = 0; i < 5000; i++) {
+    psm::mutex &one = child == 0 ? accounts.first : accounts.second;
+    psm::mutex &other = child == 0 ? accounts.second : accounts.first;
+    const std::scoped_lock both(one, other);
+    accounts.from_first--;
+    accounts.to_second++;
+  }
+  if (child == 0) h_quit(0);
+  CHECK_EQ(h_wait(child), 0);
+  CHECK(accounts.from_first == 990000 && accounts.to_second == 10000);
 }
 
 /* ---- Containers under a mutex --------------------------------------------------- */

@@ -7,6 +7,7 @@
 #include <mutex>
 #include <optional>
 #include <psm.hpp>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -344,8 +345,20 @@ CASE(the_hash_tells_apart_and_knows_no_process) {
     CHECK(hash(shared) == hash(std::string(text)) && hash(shared) == hash(text));
     CHECK(hash(shared) != hash(std::string(text) + '\0') && hash(shared) != hash(shared + "a"));
   }
+  std::set<std::size_t> hashes; /* a text of every length, and each with one bit changed */
+  std::size_t texts = 0;
+  for (std::string text; text.size() < 40; text += static_cast<char>('a' + text.size() % 26)) {
+    texts += hashes.insert(hash(text)).second;
+    for (std::size_t bit = 0; bit < 8 * text.size(); bit++) {
+      std::string other = text;
+      other[bit / 8] = static_cast<char>(other[bit / 8] ^ 1 << bit % 8);
+      texts += hashes.insert(hash(other)).second;
+    }
+  }
+  CHECK_EQ(texts, 40 + 8 * (39 * 40 / 2));
   CHECK(hash(0.0) == hash(-0.0) && hash(1) == hash(1L) && hash(1) != hash(2));
-  CHECK_EQ(hash(1), 0x5692161d100b05e5); /* as any member computes it */
+  CHECK_EQ(hash(1), 0x5692161d100b05e5); /* as any member computes them */
+  CHECK_EQ(hash("a text of 19 bytes."), 0xdf1965cac0b9fcc8);
   std::vector<int> low(128), high(128);
   for (std::size_t i = 0; i < 128 * 64; i++) {
     low[hash(i) % 128]++;

@@ -16,6 +16,7 @@
 #include <boost/unordered/unordered_flat_set.hpp>
 #endif
 #ifdef PSM_TEST_ABSL
+#include <absl/container/btree_map.h>
 #include <absl/container/flat_hash_map.h>
 #include <absl/container/flat_hash_set.h>
 #include <absl/container/node_hash_map.h>
@@ -190,6 +191,56 @@ EXEC_CHILD(absl_node) { return act<AbslTables<absl::node_hash_map>>(argv); }
 
 CASE(absl_flat_hash_map) { story<AbslTables<absl::flat_hash_map>>("absl_flat"); }
 CASE(absl_node_hash_map) { story<AbslTables<absl::node_hash_map>>("absl_node"); }
+
+namespace {
+using Tree =
+    absl::btree_map<String, int, std::less<>, psm::allocator<std::pair<const String, int>>>;
+}
+
+EXEC_CHILD(absl_btree) {
+  const psm::segment segment(argv[0]);
+  check_elsewhere(segment);
+  Tree &tree = *psm::roots(segment).find<Tree>("tree");
+  CHECK_EQ(tree.size(), count);
+  for (int i = 0; i < count; i++) {
+    const auto found = tree.find(std::string_view(word(i)));
+    CHECK(found != tree.end() && found->second == i);
+    if (i % 2) tree.erase(found);
+  }
+  for (const char *name : {"empty", "emptied"}) {
+    Tree &empty = *psm::roots(segment).find<Tree>(name);
+    CHECK(empty.empty()); /* the one question that does not follow its pointer */
+    empty.emplace(String(name, segment), 7);
+    CHECK_EQ(empty.find(std::string_view(name))->second, 7);
+  }
+  return 0;
+}
+
+CASE(absl_btree_map) {
+  const char *name = h_shm_name("btree");
+  const psm::segment segment(name, 16 * MIB);
+  psm::roots roots(segment);
+  roots.get<std::uintptr_t>("program", here());
+  Tree &tree = roots.get<Tree>("tree");
+  for (int i = 0; i < count; i++) tree.emplace(String(word(i).c_str(), segment), i);
+  roots.get<Tree>("empty");
+  Tree &emptied = roots.get<Tree>("emptied");
+  emptied.emplace(String("gone", segment), 1);
+  emptied.erase(emptied.begin());
+  CHECK_EQ(h_wait(h_spawn("absl_btree", name, nullptr)), 0);
+  CHECK_EQ(tree.size(), count / 2);
+  int seen = 0;
+  for (const auto &[key, value] : tree) {
+    CHECK(key == word(value).c_str() && value % 2 == 0);
+    seen++;
+  }
+  CHECK_EQ(seen, count / 2);
+  CHECK(emptied.begin()->second == 7);
+  for (const char *root : {"tree", "empty", "emptied"}) CHECK(roots.remove<Tree>(root));
+  CHECK(roots.remove<std::uintptr_t>("program"));
+  CHECK_EQ(h_stat(segment).blocks, 1);
+  h_sound(segment);
+}
 
 EXEC_CHILD(absl_hash) {
   const psm::segment segment(argv[0]);

@@ -193,11 +193,12 @@ static void do_free_any(struct program *p) {
 
 static void do_lock(struct program *p) {
   uintptr_t place = (uintptr_t)take_place(p);
-  uint32_t *lock = (uint32_t *)(place + 4 * (input_8(p->in) & 1u));
+  uint8_t form = input_8(p->in);
+  uint32_t *lock = (uint32_t *)(place + 4 * (form & 1u));
   bool mine = block_inside(p, lock, 4) && ((uintptr_t)lock & 3) == 0 &&
               (*lock & LOCK_TAG) == p->segment->tag;
   if (!mine) {
-    int result = CALL(PSMlock(p->handle, lock));
+    int result = CALL((form & 2u) != 0 ? PSMtrylock(p->handle, lock) : PSMlock(p->handle, lock));
     result_told(result);
     if (result < 0) return;
   }

@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* Blocks of 64 and of 128 bytes that fill a slab of 4 KiB: one group. */
@@ -28,6 +29,13 @@ static void a_place(struct scene *scene) {
 static void a_lock(struct scene *scene) {
   some_blocks(scene);
   scene->lock = words(scene);
+}
+
+static void a_lock_of_the_dead(struct scene *scene) {
+  a_lock(scene);
+  pid_t owner = fork();
+  if (owner == 0) _exit(PSMlock(scene->handle, scene->lock));
+  if (waitpid(owner, NULL, 0) != owner) scene_fail("the owner of the lock was not waited for");
 }
 
 /* A slab whose only group nobody owns, with `left` of its blocks used. */
@@ -207,6 +215,13 @@ static void run_lock(struct scene *scene) {
   (void)PSMunlock(scene->handle, scene->lock);
 }
 
+static void run_trylock(struct scene *scene) {
+  (void)PSMtrylock(scene->handle, scene->lock);
+  (void)PSMtrylock(scene->handle, scene->lock); /* which is held, by this process */
+  scene->lock[1]++;
+  (void)PSMunlock(scene->handle, scene->lock);
+}
+
 static void run_inherit(struct scene *scene) {
   (void)PSMprepareInherit(scene->handle);
   PSMcancelInherit(scene->handle);
@@ -302,6 +317,9 @@ const struct operation operations[] = {
      .lost = 1},
     {"trim", .run = run_trim, .arrange = much_to_trim, .prepare = holds_a_cache},
     {"lock, unlock", .run = run_lock, .arrange = a_lock, .prepare = holds_a_cache},
+    {"trylock, unlock", .run = run_trylock, .arrange = a_lock, .prepare = holds_a_cache},
+    {"trylock, of the dead", .run = run_trylock, .arrange = a_lock_of_the_dead,
+     .prepare = holds_a_cache},
     {"check", .run = run_check, .arrange = some_blocks, .prepare = holds_some},
     {"inherit, prepare and cancel", .run = run_inherit, .arrange = some_blocks,
      .prepare = holds_some},

@@ -117,6 +117,8 @@ def test_lock_excludes_the_other_side(segment: Any, peers: Peers, language: str)
     assert other.receive() == [0]
     with pytest.raises(psm.WrongState):
         lock.release()
+    with pytest.raises(psm.WrongState, match="is held"):
+        lock.acquire(wait=False)
     assert other.ask("unlock") == [0]
     with lock as owner_died:
         assert owner_died is False
@@ -131,8 +133,12 @@ def test_killed_while_holding_the_lock(segment: Any, peers: Peers, language: str
         assert other.ask("lock") == [0]
         other.kill()
         lock = segment.lock(mine.root(segment))
-        with lock as owner_died:
-            assert owner_died is True
+        assert lock.acquire(wait=False) is True
+        with pytest.raises(psm.WrongState, match="is held"):
+            lock.acquire(wait=False)
+        lock.release()
+        assert lock.acquire(wait=False) is False
+        lock.release()
         with lock as owner_died:
             assert owner_died is False
     segment.reap()

@@ -192,10 +192,14 @@ def test_garbage_cycle(name: str) -> None:
 def test_lock_defers_closing(name: str) -> None:
     segment = psm.open(name, "1MiB")
     lock = segment.lock(segment.calloc(1, 16))
+    with pytest.raises(psm.WrongState), lock:
+        lock.acquire(wait=False)  # what is not taken defers nothing
     with lock:
         segment.close()
         assert segment.mapped
     assert not segment.mapped
+    with pytest.raises(psm.Closed):
+        lock.acquire(wait=False)
 
 
 def test_closing_while_threads_are_inside(new_name: Callable[[], str]) -> None:

@@ -106,6 +106,22 @@ waitpid $pid, 0;
 say_result($? == 0, 'a child by fork is a member');
 say_result($s->stat('blocks') == 1 && $s->usableSize($s->root) >= 32, "the child's block");
 $s->free($s->root);
+
+my $place = $s->offset($s->calloc(2, 8)); # a cursor of deaths, and a lock
+$s->setUser(0);
+$pid = fork;
+if ($pid == 0) { # dies within the lock
+  $s->setUser($s->memberId);
+  $s->lockAt($place + 8);
+  kill 'KILL', $$;
+}
+waitpid $pid, 0;
+say_result(!$s->alive($s->user), 'the dead is not alive');
+say_result($s->tryLockAt($place + 8) == 2, 'tryLockAt tells of a death');
+$s->unlockAt($place + 8);
+my $child = $s->user;
+say_result($s->deaths($place) =~ /^$child $pid \d+ \d+ 0$/m, 'a death is told');
+say_result($s->deaths($place) eq '', 'and told once');
 $s->close;
 undef $s;
 print "1..$count\n";

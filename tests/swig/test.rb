@@ -88,6 +88,11 @@ Process.wait(child)
 result($?.success?, 'a child by fork is a member')
 result(s.usableSize(s.root) >= 32, "the child's block")
 s.free(s.root)
+cursor = s.calloc(1, 8)
+child = fork { Process.kill(:KILL, Process.pid) }
+Process.wait(child)
+result(s.deaths(cursor).lines.last.split[1] == child.to_s, 'a death is told')
+result(s.deaths(cursor) == '', 'and told once')
 copy = s.dup
 refused('a copy of an object, after the close') { s.close; copy.alloc(1) }
 puts "1..#{@count}"

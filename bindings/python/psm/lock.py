@@ -33,20 +33,26 @@ class Lock:
         self._segment = segment
         self._pointer = ffi.cast("uint32_t *", to_pointer(to_int(address)))
 
-    def acquire(self) -> bool:
-        """Wait for the lock and take it.
+    def acquire(self, wait: bool = True) -> bool:
+        """Wait for the lock and take it; or take it at once, or not at all.
+
+        Args:
+            wait: False raises WrongState if another process or this one holds
+                it. A lock whose owner died or left is taken in either way.
 
         Returns:
             Whether the previous owner died while holding it.
 
         Raises:
             InvalidArgument: the address is not in the segment or not aligned.
+            WrongState: it is held, and `wait` is False.
             ReadOnly, Closed: the segment is.
 
         Safe from any thread of any member. Other threads run while it waits; a
         signal such as Ctrl-C is handled when the lock has been obtained.
         """
-        code: int = lib.guard_lock(self._segment._guard, self._pointer)
+        take = lib.guard_lock if wait else lib.guard_trylock
+        code: int = take(self._segment._guard, self._pointer)
         self._segment._check(code)
         return code == _OWNER_DIED
 

@@ -180,7 +180,7 @@ From any thread of the process that prepared.*/
     pub fn PSMcancelInherit(handle: PSMHandle);
 }
 pub const PSM_OK: _bindgen_ty_1 = 0;
-///Of PSMlock: you hold it; repair what it guards
+///You hold the lock; repair what it guards
 pub const PSM_OWNER_DIED: _bindgen_ty_1 = 1;
 ///An argument is out of its range
 pub const PSM_E_INVALID: _bindgen_ty_1 = -1;
@@ -222,7 +222,7 @@ pub const PSM_E_EXISTS: _bindgen_ty_1 = -18;
 pub const PSM_E_NOT_FOUND: _bindgen_ty_1 = -19;
 ///The segment was opened read-only
 pub const PSM_E_READONLY: _bindgen_ty_1 = -20;
-///Not now: nothing prepared, not locked by you
+///Not now: nothing prepared, a lock that is not yours
 pub const PSM_E_STATE: _bindgen_ty_1 = -21;
 ///The operating system refused
 pub const PSM_E_SYSTEM: _bindgen_ty_1 = -22;
@@ -579,6 +579,30 @@ From any thread of any member; it waits.*/
     pub fn PSMlock(handle: PSMHandle, lock: *mut u32) -> ::core::ffi::c_int;
 }
 unsafe extern "C" {
+    /**PSMlock if nobody holds the lock; it does not wait.
+
+A lock whose owner died or left counts as free. To see that costs a system
+call each time that the lock is held.
+
+# Returns
+
+0 or PSM_OWNER_DIED: you hold it; or a PSM_E_ code: you do not.
+
+# Errors
+
+PSM_E_STATE (it is held: by another process, or by this one), and
+as PSMlock.
+
+# Ownership
+
+As PSMlock.
+
+# Safety
+
+From any thread of any member.*/
+    pub fn PSMtrylock(handle: PSMHandle, lock: *mut u32) -> ::core::ffi::c_int;
+}
+unsafe extern "C" {
     /**Unlock what this process locked.
 
 # Returns
@@ -863,7 +887,7 @@ unsafe extern "C" {
     /**Give back what dead members still held: their caches and their seats.
 
 It also happens by itself, when a process joins, when memory runs out, and
-when PSMlock tells of a death.
+when a lock tells of a death.
 
 # Returns
 

@@ -99,7 +99,7 @@ errors! {
     NotFound = PSM_E_NOT_FOUND,
     /// The segment was opened read-only.
     ReadOnly = PSM_E_READONLY,
-    /// Not now: not locked by this process, or deaths were missed.
+    /// Not now: a lock that is held, or not by this process; deaths that were missed.
     State = PSM_E_STATE,
     /// The operating system refused.
     System = PSM_E_SYSTEM,

@@ -36,11 +36,27 @@ impl Lock {
         // SAFETY: the segment is open; the library changes the word atomically, and refuses one
         // that is not in the segment.
         let result = check(unsafe { psm_sys::PSMlock(scope.handle(), self.word.as_ptr()) })?;
-        Ok(LockGuard {
+        Ok(self.guard(scope, result))
+    }
+
+    /// Takes it if nobody who lives holds it; does not wait.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::State`] if it is held, by another thread or process or by this one; and as
+    /// [`Lock::lock`].
+    pub fn try_lock(&self, scope: Scope<'_>) -> Result<LockGuard<'_>> {
+        // SAFETY: as for `lock`.
+        let result = check(unsafe { psm_sys::PSMtrylock(scope.handle(), self.word.as_ptr()) })?;
+        Ok(self.guard(scope, result))
+    }
+
+    fn guard(&self, scope: Scope<'_>, result: i32) -> LockGuard<'_> {
+        LockGuard {
             lock: self,
             handle: scope.handle(),
             owner_died: result == psm_sys::PSM_OWNER_DIED,
-        })
+        }
     }
 }
 
@@ -125,7 +141,23 @@ impl<T> Mutex<T> {
     /// the lock is held. [`LockError::Failed`]: the mutex does not lie in the segment of `scope`,
     /// or that is read-only.
     pub fn lock(&self, scope: Scope<'_>) -> Result<MutexGuard<'_, T>, LockError<'_, T>> {
-        let lock = self.lock.lock(scope).map_err(LockError::Failed)?;
+        self.guard(self.lock.lock(scope))
+    }
+
+    /// Takes it if nobody who lives holds it; does not wait.
+    ///
+    /// # Errors
+    ///
+    /// [`LockError::Failed`] with [`Error::State`] if it is held; and as [`Mutex::lock`].
+    pub fn try_lock(&self, scope: Scope<'_>) -> Result<MutexGuard<'_, T>, LockError<'_, T>> {
+        self.guard(self.lock.try_lock(scope))
+    }
+
+    fn guard<'a>(
+        &'a self,
+        lock: Result<LockGuard<'a>>,
+    ) -> Result<MutexGuard<'a, T>, LockError<'a, T>> {
+        let lock = lock.map_err(LockError::Failed)?;
         if lock.owner_died() {
             // Should this process die before it gets here, the next one is told by the lock.
             self.orphaned.store(1, Ordering::Relaxed);

@@ -257,6 +257,7 @@ fn a_slot_outside_of_the_segment_is_refused() {
         let mutex = Mutex::new(1u64);
         assert!(matches!(mutex.lock(s), Err(LockError::Failed(Error::Invalid(_)))));
         assert!(Lock::new().lock(s).is_err());
+        assert!(matches!(Lock::new().try_lock(s), Err(Error::Invalid(_))));
         assert!(s.alloc_to(8, &AtomicPtr::<u8>::default()).is_err());
     });
     assert_eq!(blocks(&segment), 0);
@@ -384,7 +385,11 @@ fn a_mutex_excludes_threads_and_a_panic_within_it_is_seen() {
                 });
             }
         });
-        assert_eq!(*mutex.lock(s).unwrap(), [20_000; 2]);
+        let guard = mutex.try_lock(s).unwrap();
+        assert_eq!(*guard, [20_000; 2]);
+        let held = mutex.try_lock(s).unwrap_err();
+        assert!(matches!(held, LockError::Failed(Error::State(_))), "{held}");
+        drop(guard);
 
         let panics = std::panic::AssertUnwindSafe(|| {
             let mut pair = mutex.lock(s).unwrap();
@@ -400,7 +405,9 @@ fn a_mutex_excludes_threads_and_a_panic_within_it_is_seen() {
         let Err(LockError::OwnerDied(orphan)) = mutex.lock(s) else { panic!("it was repaired") };
         let panics = std::panic::AssertUnwindSafe(|| drop(orphan.repair(|_| panic!("for a test"))));
         assert!(std::panic::catch_unwind(panics).is_err());
-        let Err(LockError::OwnerDied(orphan)) = mutex.lock(s) else { panic!("it was repaired") };
+        let Err(LockError::OwnerDied(orphan)) = mutex.try_lock(s) else {
+            panic!("it was repaired")
+        };
         let guard = orphan.repair(|pair| pair[1] = pair[0]);
         assert_eq!(*guard, [1, 1]);
         drop(guard);
