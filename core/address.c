@@ -22,8 +22,8 @@ static const struct window {
     {UINT64_C(0x10000000000), UINT64_C(0x20000000000), 8, 24}, /* 42 bits: 4 TiB */
     {UINT64_C(0x3000000000), UINT64_C(0x5000000000), 8, 24},   /* 39 bits: 512 GiB */
     {UINT64_C(0x2000000000), UINT64_C(0x2800000000), 8, 24},   /* 38 bits: 256 GiB */
-    {0x40000000, 0x56000000, 4, 20}, /* above the shadow of AddressSanitizer */
-    {0x60000000, 0xb0000000, 4, 20},
+    {0x40000000, 0x56000000, 4, 21}, /* above the shadow of AddressSanitizer */
+    {0x60000000, 0xb0000000, 4, 21},
 };
 
 struct neighbours {
