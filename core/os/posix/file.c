@@ -278,8 +278,9 @@ int os_file_lock(os_file file) {
 
 void os_file_unlock(os_file file) { (void)flock(file, LOCK_UN); }
 
-bool os_byte_held(os_file file, uint64_t byte, uint64_t count) {
+bool os_byte_held(os_file file, uint64_t byte, uint64_t count, int kind) {
   struct flock lock;
+  (void)kind; /* the kernel tells of both, and takes nothing */
   if (lock_call(file, F_OFD_GETLK, &lock, F_WRLCK, byte, count) != 0) return true;
   return lock.l_type != F_UNLCK;
 }
