@@ -397,6 +397,15 @@ CASE(trim_gives_memory_back) {
   PSMHandle handle = h_init(h_shm_name(""), 64 * MIB);
   void *block[50], *stays = PSMalloc(handle, 100);
   CHECK(stays != NULL);
+  if (!h_can_punch(h_path("punch"))) {
+    uint64_t none = 1;
+    PSMfree(handle, PSMalloc(handle, MIB));
+    CHECK_EQ(PSMtrim(handle, &none), 0);
+    CHECK_EQ(none, 0);
+    h_work(handle);
+    h_sound(handle);
+    SKIP("this system gives nothing back of a file that is mapped");
+  }
   for (int round = 0; round < 3; round++) {
     for (int i = 0; i < 50; i++) {
       block[i] = PSMalloc(handle, MIB);

@@ -16,9 +16,9 @@ struct inside {
   _Atomic uint32_t *owners;
 };
 
-static struct inside inside_new(void) {
+static struct inside inside_of(PSMHandle handle) {
   struct inside in;
-  in.handle = h_init(h_shm_name(""), MIB);
+  in.handle = handle;
   in.base = (char *)(void *)in.handle;
   CHECK(psm_geometry(&in.g, MIB, (uintptr_t)in.base));
   in.header = (void *)in.base;
@@ -28,6 +28,8 @@ static struct inside inside_new(void) {
   in.owners = (void *)(in.base + in.g.owners);
   return in;
 }
+
+static struct inside inside_new(void) { return inside_of(h_init(h_shm_name(""), MIB)); }
 
 static uint32_t unit_of(const struct inside *in, const void *block) {
   return (uint32_t)(((uintptr_t)block - (uintptr_t)in->base - in->g.data) >> in->g.shift);
@@ -45,15 +47,17 @@ static uint32_t class_of(const struct inside *in, size_t size) {
   return size_class(in->g.classes, size);
 }
 
+MEMBER(hears) { h_quit(PSMgetError(handle) == PSM_E_CORRUPT ? 0 : 1); }
+
 /* PSMcheck refuses, with these words in its sentence, and everybody hears. */
 static void found(const struct inside *in, const char *words) {
   CHECK_EQ(PSMgetError(in->handle), 0);
   CHECK_EQ(PSMcheck(in->handle), PSM_E_CORRUPT);
   if (strstr(PSMerrorString(PSMlastError()), words) == NULL)
     FAIL("not '%s': %s", words, PSMerrorString(PSMlastError()));
-  pid_t child = h_fork();
-  if (child == 0) h_quit(PSMgetError(in->handle) == PSM_E_CORRUPT ? 0 : 1);
-  CHECK_EQ(h_wait(child), 0);
+  /* Nobody joins a segment with such a header; a child by fork is a member already. */
+  if (!H_HAS_FORK && at_load(&in->header->units) != in->g.units) return;
+  CHECK_EQ(h_wait(h_member(in->handle, "hears", NULL)), 0);
 }
 
 /* Calls may refuse now; they end, and stay inside. */
@@ -332,19 +336,22 @@ CASE(marks_of_the_dead) {
   goes_on(&in);
 }
 
+MEMBER(dies_after_publishing) {
+  struct inside in = inside_of(handle);
+  void **root = PSMgetUser(handle);
+  *root = PSMalloc(handle, 100);
+  struct cache_shm *cache = cache_of(&in, 2);
+  at_store(&cache->to_where, PSM_USER_OFFSET);
+  at_store(&cache->to_block, PSMoffset(handle, *root));
+  h_die();
+}
+
 /* PSMfreeFrom of a block that a dead process had published a moment ago. */
 CASE(publication_taken_before_it_is_settled) {
   struct inside in = inside_new();
   void **root = PSMgetUser(in.handle);
   PSMfree(in.handle, PSMalloc(in.handle, 100)); /* takes cache 1 */
-  pid_t child = h_fork();
-  if (child == 0) {
-    *root = PSMalloc(in.handle, 100);
-    struct cache_shm *cache = cache_of(&in, 2);
-    at_store(&cache->to_where, PSM_USER_OFFSET);
-    at_store(&cache->to_block, PSMoffset(in.handle, *root));
-    raise(SIGKILL);
-  }
+  pid_t child = h_member(in.handle, "dies_after_publishing", NULL);
   CHECK_EQ(h_wait(child), 1000 + SIGKILL);
   CHECK(at_load(&cache_of(&in, 2)->to_block) != 0);
   CHECK_EQ(PSMfreeFrom(in.handle, root), 0);
@@ -363,6 +370,15 @@ CASE(publication_taken_before_it_is_settled) {
   goes_on(&in);
 }
 
+MEMBER(dies_after_claiming) {
+  struct inside in = inside_of(handle);
+  uint32_t unit = (uint32_t)atoi(argv[0]);
+  CHECK(PSMalloc(handle, 16) != NULL); /* takes cache 2 */
+  at_store(&cache_of(&in, 2)->slots[class_of(&in, 1000)].group, 1 + (uint64_t)unit * PSM_GROUPS);
+  at_store(&slab_of(&in, unit)->groups[0].owner, 3);
+  h_die();
+}
+
 /* Killed between the claim of a group and the second look at the table, when the slab had just
  * been cut anew: only the slot of its former class names the group. */
 CASE(group_claimed_after_its_slab_was_cut_anew) {
@@ -372,13 +388,7 @@ CASE(group_claimed_after_its_slab_was_cut_anew) {
   struct group_shm *group = &slab_of(&in, unit)->groups[0];
   for (int i = 0; i < 100; i++) CHECK(PSMalloc(in.handle, 100) != NULL); /* lets the group go */
   CHECK_EQ(at_load(&group->owner), 0);
-  pid_t child = h_fork();
-  if (child == 0) {
-    CHECK(PSMalloc(in.handle, 16) != NULL); /* takes cache 2 */
-    at_store(&cache_of(&in, 2)->slots[class_of(&in, 1000)].group, 1 + (uint64_t)unit * PSM_GROUPS);
-    at_store(&group->owner, 3);
-    raise(SIGKILL);
-  }
+  pid_t child = h_member(in.handle, "dies_after_claiming", h_text("%u", unit), NULL);
   CHECK_EQ(h_wait(child), 1000 + SIGKILL);
   h_sound(in.handle);
   CHECK_EQ(PSMreap(in.handle), 1);
