@@ -357,8 +357,8 @@ static void h_interrupted(int signal) {
 
 static inline void h_begin(const char *name) {
   snprintf(h_prefix, sizeof h_prefix, "psm-test-%d-%.40s-", (int)getpid(), name);
-  snprintf(h_directory, sizeof h_directory, "%.80spsm-test-%d", h_temp(), (int)getpid());
-  h_remove_tree(h_directory); /* of a process that had our number and was killed */
+  snprintf(h_directory, sizeof h_directory, "%.80spsm-test-%d-%llx", h_temp(), (int)getpid(),
+           (unsigned long long)GetTickCount64()); /* process ids come again soon */
   CHECK(h_mkdir(h_directory));
 }
 

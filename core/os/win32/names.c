@@ -134,16 +134,18 @@ static int shared_path(const char *name, char *path) {
 
 /* ---- From a name to a path ---- */
 
-/* Where a file or folder lies, free of links; false with the system's error. */
+/* Where a file or folder lies, free of links; false with the system's error if
+ * there is none. Some drivers, and wine for long paths, cannot say it: then it
+ * lies where the path leads. */
 static bool final_path(const wchar_t *wide, wchar_t *final) {
   HANDLE file = CreateFileW(wide, 0, FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE, NULL,
                             OPEN_EXISTING, FILE_FLAG_BACKUP_SEMANTICS, NULL);
   if (file == INVALID_HANDLE_VALUE) return false;
   DWORD length = GetFinalPathNameByHandleW(file, final, WIDE_MAX, 0);
-  DWORD error = length < WIDE_MAX ? GetLastError() : ERROR_FILENAME_EXCED_RANGE;
   (void)CloseHandle(file);
-  SetLastError(error);
-  return length > 0 && length < WIDE_MAX;
+  if (length == 0 || length >= WIDE_MAX)
+    memcpy(final, wide, (wide_length(wide) + 1) * sizeof *wide);
+  return true;
 }
 
 static int fail_long(const char *name) {
