@@ -9,11 +9,12 @@ build_release = mkdir -p build/logs; \
   { cmake --preset release && cmake --build --preset release --target $(1); } > build/logs/build.log \
   || { cat build/logs/build.log; exit 1; }
 
-.PHONY: help setup build demo test test-c test-cpp test-asan test-tsan test-python test-rust test-tools swig test-swig \
-        test-matrix kill soak model fuzz bench bench-cpp bench-python bench-rust format format-check coverage clean
+.PHONY: help setup build demo test test-c test-cpp test-asan test-tsan test-32 test-musl test-arm64 test-s390x \
+        test-riscv64 test-windows test-windows-32 test-platforms test-python test-rust test-tools swig test-swig test-matrix kill soak model fuzz \
+        bench bench-cpp bench-python bench-rust format format-check coverage clean
 
 help:  ## this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | awk -F '\t' '{ printf "  make %-14s%s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | awk -F '\t' '{ printf "  make %-16s%s\n", $$1, $$2 }'
 
 setup:  ## install what building and testing need
 	@tools/setup.sh test
@@ -44,6 +45,30 @@ test-cpp:  ## the C++ tests, with assertions, as released, and under sanitizers
 
 test-asan:  ## the C tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@tools/setup.sh build && python3 tools/test.py c-asan
+
+test-32:  ## the C tests on 32-bit x86
+	@tools/setup.sh build i686; python3 tools/test.py i686
+
+test-musl:  ## the C tests with the C library musl, static and dynamic
+	@tools/setup.sh build musl; python3 tools/test.py musl
+
+test-arm64:  ## the C tests on 64-bit ARM under QEMU, with pages of 4 and 64 KiB
+	@tools/setup.sh build arm64; python3 tools/test.py arm64
+
+test-s390x:  ## the C tests on a big-endian processor under QEMU
+	@tools/setup.sh build s390x; python3 tools/test.py s390x
+
+test-riscv64:  ## the C tests on 64-bit RISC-V under QEMU
+	@tools/setup.sh build riscv64; python3 tools/test.py riscv64
+
+test-windows:  ## the C tests on Windows x86-64, by mingw-w64 and wine
+	@tools/setup.sh build windows; python3 tools/test.py windows
+
+test-windows-32:  ## the same for 32 bits: built, and run where wine has them
+	@tools/setup.sh build windows-32; python3 tools/test.py windows-32
+
+test-platforms:  ## processes of different platforms meet at one segment
+	@tools/setup.sh build i686 musl arm64 s390x; python3 tools/test.py platforms
 
 test-tsan:  ## the C tests with threads under ThreadSanitizer
 	@tools/setup.sh build && python3 tools/test.py c-tsan

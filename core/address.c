@@ -1,21 +1,31 @@
 /* The directory is the registry: a segment's header says where it lives.
  *
  * The search begins at a hash of the path, so that a name keeps its address
- * from run to run. The window is one that plain programs, sanitizers and
- * valgrind leave free; segments too large for it go to the second.
+ * from run to run. The first window is one that plain programs, sanitizers and
+ * valgrind leave free; segments too large for it go to the second. Each further
+ * one exists in a smaller address space, below where programs are loaded there.
  */
 #include "address.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum { SLOT_SHIFT = 24, NEIGHBOURS_MAX = 1024 };
+enum { NEIGHBOURS_MAX = 1024 };
 
 static const struct window {
   uint64_t from, to;
+  uint32_t slot_shift; /* segments begin at a multiple of 2 to this power */
 } windows[] = {
-    {UINT64_C(0x550000000000), UINT64_C(0x555500000000)},
-    {UINT64_C(0x200000000000), UINT64_C(0x300000000000)},
+#if UINTPTR_MAX > UINT32_MAX
+    {UINT64_C(0x550000000000), UINT64_C(0x555500000000), 24}, /* 47 bits and more */
+    {UINT64_C(0x200000000000), UINT64_C(0x300000000000), 24},
+    {UINT64_C(0x10000000000), UINT64_C(0x20000000000), 24}, /* 42 bits: 4 TiB */
+    {UINT64_C(0x3000000000), UINT64_C(0x5000000000), 24},   /* 39 bits: 512 GiB */
+    {UINT64_C(0x2000000000), UINT64_C(0x2800000000), 24},   /* 38 bits: 256 GiB */
+#else
+    {0x40000000, 0x56000000, 20}, /* above the shadow of AddressSanitizer */
+    {0x60000000, 0xb0000000, 20},
+#endif
 };
 
 struct neighbours {
@@ -51,17 +61,17 @@ static uint64_t path_hash(const char *path) {
 
 static uint64_t window_search(const struct window *w, const struct neighbours *n, uint64_t hash,
                               uint64_t size) {
-  uint64_t slots = (w->to - w->from) >> SLOT_SHIFT;
-  uint64_t wanted = (size + (UINT64_C(1) << SLOT_SHIFT) - 1) >> SLOT_SHIFT;
-  if (wanted > slots) return 0;
+  uint64_t slot_size = UINT64_C(1) << w->slot_shift;
+  uint64_t slots = (w->to - w->from) >> w->slot_shift;
+  uint64_t wanted = (size + slot_size - 1) >> w->slot_shift;
+  if (wanted > slots || !os_address_exists((void *)(uintptr_t)(w->to - 1))) return 0;
   uint64_t slot = hash % (slots - wanted + 1);
   for (uint64_t tries = 0; tries < slots; tries++) {
     if (slot + wanted > slots) slot = 0;
-    uint64_t base = w->from + (slot << SLOT_SHIFT);
+    uint64_t base = w->from + (slot << w->slot_shift);
     uint64_t end = neighbour_end(n, base, base + size);
-    if (end == 0 && os_range_free((void *)(uintptr_t)base, size)) return base;
-    uint64_t next =
-        end > base ? (end - w->from + (UINT64_C(1) << SLOT_SHIFT) - 1) >> SLOT_SHIFT : 0;
+    if (end == 0 && os_range_free((void *)(uintptr_t)base, (size_t)size)) return base;
+    uint64_t next = end > base ? (end - w->from + slot_size - 1) >> w->slot_shift : 0;
     slot = next > slot ? next : slot + 1;
   }
   return 0;

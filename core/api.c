@@ -95,7 +95,7 @@ static int fail_block(int code, const struct segment *s, const void *block) {
 
 /* Do something with a cache of a class that is not empty; under the span lock
  * it is the shared one, for threads that could get none of their own. */
-static int with_cache(struct worker *worker, uint32_t cls, _Atomic uint64_t *where, void **block) {
+static int with_cache(struct worker *worker, uint32_t cls, _Atomic uintptr_t *where, void **block) {
   struct segment *s = worker->segment;
   struct worker shared = {s, cache_at(s, SHARED_CACHE), NULL, SHARED_CACHE + 1, true};
   struct worker *user = worker->cache != NULL ? worker : &shared;
@@ -289,7 +289,7 @@ int PSMallocTo(PSMHandle handle, size_t size, void **where) {
   if (worker == NULL) return psm_last_error();
   struct segment *s = worker->segment;
   if (!is_users(s, where, sizeof *where)) return fail_place((void *)where);
-  _Atomic uint64_t *place = (_Atomic uint64_t *)(void *)where;
+  _Atomic uintptr_t *place = (_Atomic uintptr_t *)(void *)where;
   uint64_t offset;
   int result;
   if (size > s->classes->small_max)
@@ -305,22 +305,22 @@ int PSMfreeFrom(PSMHandle handle, void **where) {
   if (worker == NULL) return psm_last_error();
   struct segment *s = worker->segment;
   if (!is_users(s, where, sizeof *where)) return fail_place((void *)where);
-  _Atomic uint64_t *place = (_Atomic uint64_t *)(void *)where;
-  uint64_t value = at_load_acquire(place);
+  _Atomic uintptr_t *place = (_Atomic uintptr_t *)(void *)where;
+  uintptr_t value = at_load_acquire(place);
   uint64_t size;
   if (value == 0) return PSM_OK;
-  int result = block_size(s, (void *)(uintptr_t)value, &size);
+  int result = block_size(s, (void *)value, &size);
   if (result != PSM_OK && at_load(place) != value) return PSMfreeFrom(handle, where);
-  if (result != PSM_OK) return fail_block(result, s, (void *)(uintptr_t)value);
+  if (result != PSM_OK) return fail_block(result, s, (void *)value);
   /* By the place a reaper judges whether the dead have published: none may
    * look between our two steps and give the block away before we free it. */
   struct worker holder = *worker;
   holder.locked = psm_publication_pending(s, value - s->geometry.base);
   if (holder.locked) psm_span_lock(s);
   bool taken = at_cas(place, &value, 0);
-  if (taken && holder.locked) free_with(&holder, (void *)(uintptr_t)value);
+  if (taken && holder.locked) free_with(&holder, (void *)value);
   if (holder.locked) psm_span_unlock(s);
-  if (taken && !holder.locked) PSMfree(handle, (void *)(uintptr_t)value);
+  if (taken && !holder.locked) PSMfree(handle, (void *)value);
   return taken ? PSM_OK : PSMfreeFrom(handle, where);
 }
 

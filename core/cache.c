@@ -117,7 +117,7 @@ static void unit_touch(struct segment *s, uint32_t unit) {
   uint64_t bit = UINT64_C(1) << unit % 64;
   if (s->touched == NULL || (at_load(&s->touched[unit / 64]) & bit) != 0) return;
   (void)at_or(&s->touched[unit / 64], bit);
-  os_populate(s->base + unit_offset(s, unit), unit_size(s));
+  os_populate(s->base + unit_offset(s, unit), (size_t)unit_size(s));
 }
 
 static void slot_point(const struct worker *worker, uint32_t cls, uint64_t id) {
@@ -271,7 +271,7 @@ int psm_cache_take(struct worker *worker, uint32_t cls, void **block) {
   return slot_take(way_now(worker, cls, made), block) ? PSM_OK : PSM_E_CORRUPT;
 }
 
-int psm_cache_publish(struct worker *worker, uint32_t cls, _Atomic uint64_t *where) {
+int psm_cache_publish(struct worker *worker, uint32_t cls, _Atomic uintptr_t *where) {
   struct segment *s = worker->segment;
   struct cache_shm *cache = worker->cache;
   struct slot_shm *slot = &cache->slots[cls];

@@ -48,7 +48,7 @@ PSM_INLINE bool slot_take(const union way *way, void **block) {
  *
  *  Returns  PSM_OK, PSM_E_NOMEM or PSM_E_NOSPACE, quietly.
  */
-int psm_cache_publish(struct worker *worker, uint32_t cls, _Atomic uint64_t *where);
+int psm_cache_publish(struct worker *worker, uint32_t cls, _Atomic uintptr_t *where);
 
 /** Which block of its slab an address is; false if it begins none. */
 struct block_place {

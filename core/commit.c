@@ -62,19 +62,31 @@ int psm_commit_ahead(struct segment *s, uint64_t offset, uint64_t count) {
   return psm_commit(s, offset, count);
 }
 
+/* The bytes of some chunks, 64 at most, that were committed. */
+static uint64_t chunks_decommit(struct segment *s, uint64_t from, uint64_t to) {
+  uint64_t marked = 0;
+  for (uint64_t i = from; i < to; i++) {
+    if (!chunk_committed(s, i)) continue;
+    marked |= UINT64_C(1) << (i - from);
+    chunk_mark(s, i, false);
+  }
+  if (marked == 0) return 0;
+  if (os_file_punch(s->file, from << s->shift, (to - from) << s->shift) == PSM_OK)
+    return (uint64_t)bit_count(marked) << s->shift;
+  for (uint64_t i = from; i < to; i++)
+    if ((marked >> (i - from) & 1) != 0) chunk_mark(s, i, true);
+  return 0;
+}
+
+/* Where a page holds several units they go together: a part of a page gives
+ * nothing back. */
 uint64_t psm_decommit(struct segment *s, uint64_t offset, uint64_t count) {
-  uint64_t from = (offset + unit_size(s) - 1) >> s->shift;
-  uint64_t to = (offset + count) >> s->shift;
+  uint64_t page = os_page_size();
+  uint64_t grain = page > unit_size(s) ? page : unit_size(s);
   uint64_t bytes = 0;
   if (!psm_file_regain(s)) return 0;
-  for (; from < to; from++) {
-    if (!chunk_committed(s, from)) continue;
-    chunk_mark(s, from, false);
-    if (os_file_punch(s->file, from << s->shift, unit_size(s)) == PSM_OK)
-      bytes += unit_size(s);
-    else
-      chunk_mark(s, from, true);
-  }
+  for (uint64_t at = round_up(offset, grain); at + grain <= offset + count; at += grain)
+    bytes += chunks_decommit(s, at >> s->shift, (at + grain) >> s->shift);
   return bytes;
 }
 

@@ -47,6 +47,9 @@
 #define AT_STORE_HOOK() ((void)0)
 #endif
 
+/* A lock that a compiler puts in place of a wide atomic is private to a process. */
+_Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "64-bit atomic instructions are needed");
+
 #define at_load_in(p, order) (AT_LOAD_HOOK(), atomic_load_explicit((p), memory_order_##order))
 #define at_store_in(p, v, order) \
   (AT_STORE_HOOK(), atomic_store_explicit((p), (v), memory_order_##order))

@@ -96,11 +96,11 @@ static void child_map(struct segment *s) {
   if (s->anchor != NULL) os_unmap(s->anchor, os_page_size());
   s->anchor = NULL;
   if (s->child_file != OS_NO_FILE &&
-      os_remap(s->child_file, s->base, s->geometry.size, !s->readonly)) {
+      os_remap(s->child_file, s->base, (size_t)s->geometry.size, !s->readonly)) {
     s->anchor = os_anchor(s->child_file);
     return;
   }
-  os_map_nothing(s->base, s->geometry.size);
+  os_map_nothing(s->base, (size_t)s->geometry.size);
   s->lost = true;
 }
 

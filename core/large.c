@@ -17,7 +17,7 @@ static int take(const struct worker *worker, uint64_t units, uint64_t alignment,
 }
 
 int psm_large_alloc(const struct worker *worker, uint64_t size, uint64_t alignment,
-                    _Atomic uint64_t *where, uint64_t *block) {
+                    _Atomic uintptr_t *where, uint64_t *block) {
   struct segment *s = worker->segment;
   uint64_t units = size == 0 ? 1 : units_for(s, size);
   uint32_t unit;
@@ -33,7 +33,7 @@ int psm_large_alloc(const struct worker *worker, uint64_t size, uint64_t alignme
     }
     psm_span_use(s, unit, (uint32_t)units);
     if (where != NULL) {
-      at_store_release(where, s->geometry.base + *block);
+      at_store_release(where, (uintptr_t)(s->geometry.base + *block));
       at_store_release(&s->spans->to_block, 0);
     }
   }

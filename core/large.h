@@ -10,7 +10,7 @@
  *           quietly.
  */
 int psm_large_alloc(const struct worker *worker, uint64_t size, uint64_t alignment,
-                    _Atomic uint64_t *where, uint64_t *block);
+                    _Atomic uintptr_t *where, uint64_t *block);
 
 /** Free what begins at an offset from unit 0.
  *

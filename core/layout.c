@@ -60,7 +60,7 @@ static void lay_out(struct geometry *g, uint32_t units) {
 }
 
 bool psm_geometry(struct geometry *g, uint64_t size, uint64_t base) {
-  if (size < PSM_SIZE_MIN || size >> 45 != 0) return false;
+  if (size < PSM_SIZE_MIN || size >> PSM_SIZE_BITS != 0) return false;
   memset(g, 0, sizeof *g);
   g->size = size;
   g->base = base;
@@ -124,7 +124,8 @@ int psm_header_judge(const struct header_shm *header, uint64_t file_size, struct
   if (header->byte_order != byte_order()) return PSM_E_PLATFORM;
   if (header->format != PSM_FORMAT) return PSM_E_VERSION;
   if (header->checksum != header_checksum(header)) return PSM_E_CORRUPT;
-  if (header->base == 0 || header->size > UINT64_MAX - header->base) return PSM_E_CORRUPT;
+  if (header->base == 0 || header->size >= UINTPTR_MAX) return PSM_E_CORRUPT;
+  if (header->base >= UINTPTR_MAX - header->size) return PSM_E_CORRUPT;
   if (!psm_geometry(g, header->size, header->base)) return PSM_E_CORRUPT;
   if (header->header_size != sizeof *header || header->unit_shift != g->shift ||
       header->units != g->units || header->data != g->data)

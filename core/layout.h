@@ -37,7 +37,8 @@ enum {
   PSM_CACHES_MAX = 4096,
   PSM_DEATHS_MIN = 8, /* remembered */
   PSM_DEATHS_MAX = 1024,
-  PSM_SIZE_MIN = 28 * 1024
+  PSM_SIZE_MIN = 28 * 1024,
+  PSM_SIZE_BITS = sizeof(void *) == 8 ? 45 : 31 /* a size is below 2 to this power */
 };
 
 enum { STATE_CREATING = 1, STATE_READY = 2 };

@@ -204,19 +204,19 @@ static void binding_equip(struct binding *binding) {
 }
 
 static struct binding *binding_new(struct segment *s) {
-  enum { LINE = 2 * sizeof(union way) };
+  enum { LINE = 64 };
   struct binding *b = malloc(sizeof *b + WAYS * sizeof(union way) + 2 * LINE);
   if (b == NULL) return NULL;
   binding_end(b);
   b->small_max = s->classes->small_max;
   memcpy(b->class_of_16, s->classes->of_16, sizeof b->class_of_16);
-  b->data = (uintptr_t)s->base + s->data;
+  b->data = (uintptr_t)s->base + (uintptr_t)s->data;
   b->data_size = s->data_size;
   b->shift = s->shift;
   b->unit_mask = (UINT32_C(1) << s->shift) - 1;
   b->worker = (struct worker){s, NULL, NULL, NO_CACHE_ID, false};
   b->serial = s->serial;
-  b->ways = (union way *)(void *)round_up((uintptr_t)b->room, LINE) + 1;
+  b->ways = (union way *)(void *)(uintptr_t)round_up((uintptr_t)b->room, LINE) + 1;
   b->next = psm_thread.bindings;
   psm_thread.bindings = b;
   b->sibling = s->bindings;

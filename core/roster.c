@@ -145,8 +145,10 @@ bool psm_others_alive(const struct segment *s) {
   return false;
 }
 
+/* Who sees that another sits there knows of the death without having asked the
+ * kernel: by this acquire what the dead did comes before what it does. */
 uint32_t psm_seat_tag(const struct segment *s, int seat) {
-  return tag_of(at_load(&s->roster[seat].tenure), seat);
+  return tag_of(at_load_acquire(&s->roster[seat].tenure), seat);
 }
 
 bool psm_tag_alive(const struct segment *s, uint32_t tag) {

@@ -64,6 +64,18 @@ static enum verdict refuse(int code, const struct opening *o) {
   return VERDICT_REFUSE;
 }
 
+/* The two bytes that tell lie at the same place in every platform's header. */
+static enum verdict refuse_foreign(const struct opening *o) {
+  struct header_shm own;
+  psm_header_fill(&own, &(struct geometry){0});
+  (void)psm_fail(PSM_E_PLATFORM,
+                 "'%.120s' is shared by %d-bit %s-endian processes, and this one is %d-bit "
+                 "%s-endian: use another name, or remove the file if nobody uses it",
+                 o->path, o->header.pointer_size * 8, o->header.byte_order == 2 ? "big" : "little",
+                 own.pointer_size * 8, own.byte_order == 2 ? "big" : "little");
+  return VERDICT_REFUSE;
+}
+
 static enum verdict file_judge(struct opening *o) {
   size_t got = 0;
   if (o->file_size == 0) return VERDICT_CREATE;
@@ -76,6 +88,7 @@ static enum verdict file_judge(struct opening *o) {
   if (dead_creators) return VERDICT_CREATE;
   if (result != PSM_OK) {
     bool exclusive = (o->options.flags & PSM_OPEN_EXCLUSIVE) != 0;
+    if (result == PSM_E_PLATFORM && !exclusive) return refuse_foreign(o);
     return refuse(exclusive ? PSM_E_EXISTS : result, o);
   }
   if (os_byte_held(o->file, BYTE_SEATS, PSM_SEATS, OS_TRY) ||
@@ -161,9 +174,9 @@ static void segment_delete(struct segment *s) {
 
 static int size_refused(const struct opening *o, uint64_t size) {
   if (size == 0) return psm_fail(PSM_E_SIZE, "'%.180s' must be created: give its size", o->path);
-  return psm_fail(PSM_E_SIZE, "%llu bytes are %s for a segment: it takes %d bytes to 32 TiB",
+  return psm_fail(PSM_E_SIZE, "%llu bytes are %s for a segment: it takes %d bytes to %s",
                   (unsigned long long)size, size < PSM_SIZE_MIN ? "too few" : "too many",
-                  PSM_SIZE_MIN);
+                  PSM_SIZE_MIN, PSM_SIZE_BITS == 45 ? "32 TiB" : "2 GiB");
 }
 
 static int address_given(struct opening *o, uint64_t size) {

@@ -69,7 +69,7 @@ static bool group_offers(const struct group_shm *group, uint32_t blocks) {
 
 static bool slab_offers(const struct segment *s, uint32_t cls, uint32_t unit) {
   const struct psm_class *c = &s->classes->at[cls];
-  if (at_load_acquire(&s->table[unit]) != unit_word(UNIT_SLAB, cls)) return false;
+  if (at_load_ordered(&s->table[unit]) != unit_word(UNIT_SLAB, cls)) return false;
   for (uint32_t i = 0; i < c->groups; i++)
     if (group_offers(group_at(s, unit, cls, i), group_blocks(c, i))) return true;
   return false;
@@ -149,7 +149,7 @@ void psm_slab_prepare(struct segment *s, uint32_t unit, uint32_t cls) {
 }
 
 bool psm_publication_kept(const struct segment *s, uint64_t block, uint64_t where, uint64_t old) {
-  _Atomic uint64_t *place = word_at(s, where);
+  const _Atomic uintptr_t *place = place_at(s, where);
   if (place == NULL) return true;
   uint64_t value = at_load_acquire(place);
   return value == s->geometry.base + block || value != old;

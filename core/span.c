@@ -222,7 +222,7 @@ int psm_span_take(struct segment *s, uint64_t units, uint64_t alignment, uint32_
 /* The last word may still be a head: it is wiped when it is none. */
 void psm_span_use(struct segment *s, uint32_t unit, uint32_t units) {
   at_store_release(&s->table[unit], unit_word(UNIT_LARGE, units));
-  if (units > 1) at_store(&s->table[unit + units - 1], 0);
+  if (units > 1) at_store_release(&s->table[unit + units - 1], 0);
 }
 
 /* The free run that ends just before a unit; NO_UNIT if none does. */

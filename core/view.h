@@ -74,6 +74,12 @@ union way {
 };
 _Static_assert(sizeof(union way) == 32 || sizeof(void *) < 8, "two are a line of the cache");
 
+/* A free that meets a way to allocate finds that no block begins there. */
+_Static_assert(offsetof(union way, alloc.nothing) == (sizeof(void *) == 8
+                                                          ? offsetof(union way, free.blocks)
+                                                          : offsetof(union way, free.remainders)),
+               "see WAYS");
+
 #define OWNS_NONE UINT64_MAX
 
 /* A free finds its way by the lowest byte of the unit's word. That is odd for a
@@ -127,11 +133,11 @@ PSM_INLINE struct cache_shm *cache_at(const struct segment *s, uint32_t index) {
 
 PSM_INLINE uint64_t unit_size(const struct segment *s) { return UINT64_C(1) << s->shift; }
 
-/** The word at an offset that comes out of the file, or NULL if the offset is
- *  no place for one. */
-PSM_INLINE _Atomic uint64_t *word_at(const struct segment *s, uint64_t offset) {
-  if (offset % sizeof(uint64_t) != 0 || offset > s->geometry.size - sizeof(uint64_t)) return NULL;
-  return (_Atomic uint64_t *)(void *)(s->base + offset);
+/** The place of a pointer at an offset that comes out of the file, or NULL if the
+ *  offset is no place for one. */
+PSM_INLINE const _Atomic uintptr_t *place_at(const struct segment *s, uint64_t offset) {
+  if (offset % sizeof(void *) != 0 || offset > s->geometry.size - sizeof(void *)) return NULL;
+  return (const _Atomic uintptr_t *)(const void *)(s->base + offset);
 }
 
 /** Remember for all members that the metadata contradicts itself. */

@@ -12,6 +12,11 @@
 #   model     gcc, and spin
 #   fuzz      clang with its fuzzer
 #   swig      build, SWIG, and the languages it makes bindings for
+#   i686      build, and a compiler for 32-bit x86
+#   musl      build, and the C library musl
+#   windows   build, mingw-w64 for x86-64, and wine
+#   windows-32   build, and mingw-w64 for i686 (its wine takes another architecture's packages: not here)
+#   arm64 s390x riscv64   build, and a compiler and an emulator of that processor
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -48,6 +53,8 @@ boost_package() {
 clang_has_libcxx() {
   echo '#include <string>' | clang++ -stdlib=libc++ -x c++ -fsyntax-only - 2>/dev/null
 }
+
+wine_loader() { [ -x /usr/lib/wine/wine64 ] || has wine64 || has wine; }
 
 libclang() {
   for library in /usr/lib/llvm-*/lib/libclang.so* /usr/lib/llvm-*/lib/libclang-[0-9]*.so* \
@@ -89,7 +96,8 @@ apt_install() {
   fi
   say "installing$missing"
   mkdir -p build/logs
-  install="$root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends"
+  # Cross compilers exclude gcc-multilib: what is there stays.
+  install="$root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends --no-remove"
   # shellcheck disable=SC2086
   $install $missing >build/logs/apt.log 2>&1 && return 0
   say "updating the list of packages"
@@ -138,8 +146,8 @@ fi
 groups=" "
 for group in "$@"; do
   case $group in
-    test) groups="$groups build python rust format model fuzz swig $group " ;;
-    bench | coverage | swig) groups="$groups build $group " ;;
+    test) groups="$groups build python rust format model fuzz swig i686 musl arm64 s390x windows windows-32 $group " ;;
+    bench | coverage | swig | i686 | musl | arm64 | s390x | riscv64 | windows | windows-32) groups="$groups build $group " ;;
     bench-python) groups="$groups python $group " ;;
     build | python | rust | format | model | fuzz) groups="$groups$group " ;;
     *) say "unknown group: $group"; exit 2 ;;
@@ -213,6 +221,29 @@ if in_groups fuzz; then
   need clang has clang
   need libclang-rt-dev clang_fuzzes
 fi
+if in_groups i686; then
+  need gcc-i686-linux-gnu has i686-linux-gnu-gcc
+  need libc6-dev-i386-cross [ -e /usr/i686-linux-gnu/include/stdio.h ]
+fi
+if in_groups windows; then
+  need gcc-mingw-w64-x86-64-win32 has x86_64-w64-mingw32-gcc
+  need wine64 wine_loader
+  need util-linux has flock
+fi
+if in_groups windows-32; then
+  need gcc-mingw-w64-i686-win32 has i686-w64-mingw32-gcc
+fi
+if in_groups musl; then
+  need musl-tools has musl-gcc
+fi
+for group in arm64=aarch64 s390x=s390x riscv64=riscv64; do
+  if in_groups "${group%=*}"; then
+    cpu=${group#*=}
+    need qemu-user-static has "qemu-$cpu-static"
+    need "gcc-$cpu-linux-gnu" has "$cpu-linux-gnu-gcc"
+    need "libc6-dev-${group%=*}-cross" [ -e "/usr/$cpu-linux-gnu/include/stdio.h" ]
+  fi
+done
 if in_groups coverage; then
   need gcovr has gcovr
 fi

@@ -2,12 +2,16 @@
 """Run all tests, or the suites named, and add them up.
 
 Every suite runs, whatever became of the others. What they print goes to
-build/logs/SUITE.log; the end of a failing one is shown. The last line is the
+build/logs/SUITE.log; the end of a failing one is shown. After the table of suites
+comes one of platforms, with the reasons of what was skipped. The last line is the
 sum over all suites.
 """
+import collections
 import os
 import pathlib
+import platform
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -28,6 +32,7 @@ class Suite:
         self.name = name
         self.passed = self.failed = self.skipped = 0
         self.failures = []
+        self.reasons = collections.Counter()  # of what was skipped
         self.log_path = LOGS / f"{name}.log"
         self.log = open(self.log_path, "w", encoding="utf-8")
 
@@ -49,6 +54,10 @@ class Suite:
         self.failed += 1
         self.failures.append(what)
 
+    def skip(self, reason, count=1):
+        self.skipped += count
+        self.reasons[reason] += count
+
     def take_junit(self, path, is_skip):
         """Add up a JUnit file."""
         if not path.exists():
@@ -63,30 +72,85 @@ class Suite:
                 self.fail(name)
             elif skip is not None or case.get("status") in ("notrun", "disabled"):
                 if is_skip(skip):
-                    self.skipped += 1
+                    self.skip(skip_reason(case))
                 else:
                     self.fail(name)
             else:
                 self.passed += 1
 
 
+def skip_reason(case):
+    """What a test of ours said, or what pytest did."""
+    said = re.search(r"^skipped: (.+)$", case.findtext("system-out") or "", re.MULTILINE)
+    return said[1] if said else case.find("skipped").get("message", "").removeprefix("Skipped: ")
+
+
+def build(suite, preset, target="all"):
+    for step in (["--preset", preset],
+                 ["--build", "--preset", preset, "--target", target, "--", "-k", "0"]):
+        if suite.run("cmake", *step):
+            suite.fail("does not build")
+
+
+def run_ctest(suite, preset, *selection):
+    """Another run of one suite may differ in its test preset."""
+    results = LOGS / f"{suite.name}.xml"
+    results.unlink(missing_ok=True)
+    status = suite.run("ctest", "--preset", preset, "-j", JOBS, "--output-junit", results,
+                       *selection)
+    before = suite.failed
+    # A test that was not run was skipped only if it said so.
+    suite.take_junit(results, lambda skip: skip is not None
+                     and "SKIP_RETURN_CODE" in skip.get("message", ""))
+    if status and suite.failed == before:
+        suite.fail(f"ctest ended with {status}")
+
+
 def ctest(preset, *selection, target="all"):
     """A build and its tests, or those that the arguments for ctest select."""
     def run(suite):
-        for step in (["--preset", preset],
-                     ["--build", "--preset", preset, "--target", target, "--", "-k", "0"]):
-            if suite.run("cmake", *step):
-                suite.fail("does not build")
-        results = LOGS / f"{suite.name}.xml"
-        status = suite.run("ctest", "--preset", preset, "-j", JOBS, "--output-junit", results,
-                           *selection)
-        before = suite.failed
-        # A test that was not run was skipped only if it said so.
-        suite.take_junit(results, lambda skip: skip is not None
-                         and "SKIP_RETURN_CODE" in skip.get("message", ""))
-        if status and suite.failed == before:
-            suite.fail(f"ctest ended with {status}")
+        build(suite, preset, target)
+        run_ctest(suite, preset, *selection)
     return run
+
+
+def foreign(*runs, tools):
+    """The C tests of another platform, if there are its tools: of each configuration that
+    the test presets name, in the same order."""
+    def run(suite):
+        for tool in tools:
+            if not shutil.which(tool):
+                suite.skip(f"{tool} is not installed: tools/setup.sh {suite.name}")
+                print(f"skipped: {tool} is not installed")
+                return
+        for preset in runs:
+            base = preset.split("-at-")[0]
+            if base == preset:
+                build(suite, preset)
+            run_ctest(suite, preset)
+    return run
+
+
+def windows(preset, compiler):
+    """Built by mingw-w64 and run under wine; what wine has started is ended after that."""
+    def run(suite):
+        foreign(preset, tools=[compiler])(suite)
+        folder = ROOT / "build" / preset
+        if not (folder / "psm.dll").exists():
+            return
+        if suite.run("tools/check-exports.sh", folder / "psm.dll"):
+            suite.fail("exports of psm.dll")
+        else:
+            suite.passed += 1
+        cache = (folder / "CMakeCache.txt").read_text(encoding="utf-8")
+        loader = re.search(r"^PSM_WINE:\w+=(/.+)$", cache, re.MULTILINE)
+        if loader:
+            suite.run("tests/windows/wine", loader[1], folder / "wine", "--end")
+    return run
+
+
+def emulated(cpu):
+    return f"{cpu}-linux-gnu-gcc", f"qemu-{cpu}-static"
 
 
 def pytest(suite, folder="tests/python"):
@@ -117,6 +181,7 @@ def tools(suite):
     for name, *command in [
         ("layers", "tools/check-layers.py"),
         ("exports", "tools/check-exports.sh", "build/release/libpsm.so"),
+        ("glibc", "tools/check-glibc.sh", "build/release/libpsm.so"),
         ("versions", "tools/check-versions.py"),
         ("header", "tools/check-header.sh", PYTHON),
         ("install", "tools/test-install.sh", "build/release"),
@@ -131,7 +196,7 @@ def tools(suite):
         if status == 0:
             suite.passed += 1
         elif status == SKIPPED:
-            suite.skipped += 1
+            suite.skip(f"{name}: see {suite.log_path.relative_to(ROOT)}")
         else:
             suite.fail(name)
 
@@ -145,17 +210,21 @@ def program(*command, build=None):
             return
         status = suite.run(*command)
         suite.log.flush()
-        if status == SKIPPED:
-            suite.skipped += 1
-            print(suite.log_path.read_text(encoding="utf-8", errors="replace").splitlines()[-1])
-            return
         text = suite.log_path.read_text(encoding="utf-8", errors="replace")
+        if status == SKIPPED:
+            suite.skip(text.splitlines()[-1])
+            print(text.splitlines()[-1])
+            return
         counts = re.findall(r"^(\d+) passed, (\d+) failed(?:, (\d+) skipped)?$", text, re.MULTILINE)
-        suite.skipped += sum(map(int, re.findall(r"^(\d+) skipped$", text, re.MULTILINE)))
+        skips = sum(map(int, re.findall(r"^(\d+) skipped$", text, re.MULTILINE)))
         passed, failed, skipped = ([int(count or 0) for count in counts[-1]] if counts
                                    else (int(status == 0), 0, 0))
         suite.passed += passed
-        suite.skipped += skipped
+        said = re.findall(r"^skipped: (.+)$", text, re.MULTILINE)[:skipped + skips]
+        for reason in said:
+            suite.skip(reason)
+        if len(said) < skipped + skips:
+            suite.skip(f"see {suite.log_path.relative_to(ROOT)}", skipped + skips - len(said))
         for _ in range(failed):
             suite.fail("see the log")
         if status and not failed:
@@ -172,6 +241,16 @@ def rust(suite):
     program("tools/test-rust.py")(suite)
 
 
+def platforms(suite):
+    """Processes of the platforms above meet; what was built before is up to date."""
+    for preset in ("dev", "i686", "musl", "arm64", "s390x"):
+        if (ROOT / "build" / preset / "CMakeCache.txt").exists() or preset == "dev":
+            build(suite, preset, "examples/c/all")
+    if suite.run("cmake", "--build", "--preset", "dev", "--target", "psm"):
+        suite.fail("does not build")
+    program("tests/platforms/run.py")(suite)
+
+
 SUITES = {
     "c-dev": ctest("dev", "-LE", "cpp"),
     "c-release": ctest("release", "-LE", "cpp"),
@@ -180,6 +259,14 @@ SUITES = {
     "cpp-release": ctest("release", "-L", "cpp", target="tests/cpp/all"),
     "cpp-asan": ctest("asan", "-L", "cpp", target="tests/cpp/all"),
     "c-tsan": ctest("tsan"),
+    "i686": foreign("i686", tools=["i686-linux-gnu-gcc"]),
+    "musl": foreign("musl", "musl-shared", tools=["musl-gcc"]),
+    "arm64": foreign("arm64", "arm64-at-64k", "arm64-at-38", tools=emulated("aarch64")),
+    "s390x": foreign("s390x", tools=emulated("s390x")),
+    "riscv64": foreign("riscv64", "riscv64-at-38", tools=emulated("riscv64")),
+    "windows": windows("mingw64", "x86_64-w64-mingw32-gcc"),
+    "windows-32": windows("mingw32", "i686-w64-mingw32-gcc"),
+    "platforms": platforms,
     "python": pytest,
     "rust": rust,
     "swig": program("tests/swig/run.py"),
@@ -191,6 +278,40 @@ SUITES = {
     "soak-paused": program("build/release/tests/soak/soak_paused", "500", build="soak_paused"),
     "fuzz": program("tests/fuzz/run", "--time", "60"),
 }
+
+
+# Suites of each platform; those that are named nowhere are this machine's.
+PLATFORMS = {
+    f"Linux, {platform.machine()}": [],
+    "Linux, 32-bit x86": ["i686"],
+    "Linux with musl": ["musl"],
+    "Linux, aarch64 (QEMU)": ["arm64"],
+    "Linux, s390x (QEMU)": ["s390x"],
+    "Linux, riscv64 (QEMU)": ["riscv64"],
+    "Windows (wine)": ["windows"],
+    "Windows, 32 bits (wine)": ["windows-32"],
+    "one meets the other": ["platforms"],
+}
+ON_REQUEST = ["riscv64"]  # not part of all
+
+
+def show_platforms(done, everything):
+    """What was run on each, and why something was not."""
+    named = {name for names in PLATFORMS.values() for name in names}
+    print(f"\n{'platform':<26}{'passed':>8}{'failed':>8}{'skipped':>9}{'seconds':>9}")
+    for title, names in PLATFORMS.items():
+        here = [suite for suite in done
+                if suite.name in names or (not names and suite.name not in named)]
+        if not here:
+            if everything:
+                print(f"{title:<26}{'not run':>8}")
+            continue
+        passed, failed, skipped, seconds = (sum(getattr(suite, key) for suite in here) for key in
+                                            ("passed", "failed", "skipped", "seconds"))
+        print(f"{title:<26}{passed:>8}{failed:>8}{skipped:>9}{seconds:>9.1f}")
+        reasons = sum((suite.reasons for suite in here), collections.Counter())
+        for reason, count in reasons.most_common():
+            print(f"    {count} skipped: {reason}")
 
 
 def show_failures(suite):
@@ -208,7 +329,7 @@ def main(names):
         return 2
     LOGS.mkdir(parents=True, exist_ok=True)
     done = []
-    for name in names or SUITES:
+    for name in names or [name for name in SUITES if name not in ON_REQUEST]:
         print(f"{name} ...", flush=True)
         for old in LOGS.glob(f"{name}.xml"):
             old.unlink()
@@ -230,6 +351,7 @@ def main(names):
     for suite in done:
         print(f"{suite.name:<12}{suite.passed:>8}{suite.failed:>8}{suite.skipped:>9}"
               f"{suite.seconds:>9.1f}")
+    show_platforms(done, not names)
     passed, failed, skipped = (sum(getattr(suite, key) for suite in done)
                                for key in ("passed", "failed", "skipped"))
     print()

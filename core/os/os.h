@@ -114,6 +114,10 @@ void os_populate(void *address, size_t size);
  */
 void *os_anchor(os_file file);
 
+/** Is there such an address in this process's address space, taken or not? No
+ *  also if it is taken and the system does not tell the one from the other. */
+bool os_address_exists(const void *address);
+
 /** Could this range be mapped? It is not, afterwards. */
 bool os_range_free(void *address, size_t size);
 

@@ -57,8 +57,8 @@ static void write_hello(const char *name) {
   struct hello *hello = allocate(segment, sizeof *hello);
   hello->magic = MAGIC;
   hello->length = strlen(text);
-  hello->text = allocate(segment, hello->length);
-  memcpy(hello->text, text, hello->length);
+  hello->text = allocate(segment, sizeof text - 1);
+  memcpy(hello->text, text, sizeof text - 1);
   hello->self = hello;
   hello->number = -42;
   hello->real = 2.5;
@@ -97,10 +97,10 @@ static void read_hello(const char *name) {
   struct hello **user = PSMgetUser(segment);
   struct hello *hello = __atomic_load_n(user, __ATOMIC_ACQUIRE);
   check_fields(segment, hello);
-  int length = (int)hello->length;
-  char *text = malloc(hello->length + 1);
+  size_t length = (size_t)hello->length;
+  char *text = malloc(length + 1);
   check("no memory", text != NULL);
-  memcpy(text, hello->text, hello->length);
+  memcpy(text, hello->text, length);
 
   free_block(segment, hello->text);
   free_block(segment, hello);
@@ -109,7 +109,7 @@ static void read_hello(const char *name) {
   check("PSMcheck", PSMcheck(segment) == PSM_OK);
   check("PSMstat", PSMstat(segment, &stat) == PSM_OK);
   check("a block is left", stat.blocks == 0);
-  printf("read %" PRIuPTR " %.*s\n", (uintptr_t)hello, length, text);
+  printf("read %" PRIuPTR " %.*s\n", (uintptr_t)hello, (int)length, text);
   free(text);
   PSMdeinit(segment);
 }

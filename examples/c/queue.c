@@ -120,7 +120,7 @@ static void produce(PSMHandle segment, uint64_t count) {
   struct ring *ring = ring_of(segment);
   check("magic", ring->magic == MAGIC);
   for (uint64_t i = 0; i < count; i++) {
-    struct record *record = allocate(segment, sizeof *record + i % LENGTHS);
+    struct record *record = allocate(segment, sizeof *record + (size_t)(i % LENGTHS));
     record->number = i;
     record->length = i % LENGTHS;
     for (uint64_t k = 0; k < record->length; k++) {

@@ -23,6 +23,10 @@ set(environment
   PSM_TEST_TIMEOUT=${own_timeout}
   LSAN_OPTIONS=print_suppressions=0
   UBSAN_OPTIONS=print_stacktrace=1 TSAN_OPTIONS=halt_on_error=1)
+if(EMULATED) # the programs that it starts need the emulator as well
+  list(JOIN LAUNCHER " " words)
+  list(APPEND environment "PSM_TEST_EMULATOR=${words}")
+endif()
 set(text "")
 foreach(case IN LISTS cases)
   string(STRIP "${case}" case)

@@ -16,6 +16,9 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
+#ifndef _FILE_OFFSET_BITS
+#define _FILE_OFFSET_BITS 64
+#endif
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -147,6 +150,12 @@ H_PRINTF(3, 4) static inline void h_fail(const char *file, int line, const char 
     printf("skipped: " __VA_ARGS__); \
     printf("\n");                    \
     h_quit(77);                      \
+  } while (0)
+
+/* Skip for what an emulator is known to lack, and what has just turned out to be missing. */
+#define SKIP_EMULATED(lack)                                   \
+  do {                                                        \
+    if (getenv("PSM_TEST_EMULATOR")) SKIP("qemu-user " lack); \
   } while (0)
 
 /* A text that is never freed; the list is for leak checkers, which then find it. */

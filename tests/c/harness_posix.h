@@ -43,9 +43,16 @@ static inline double h_now(void) {
 }
 
 static inline void h_sleep_us(unsigned us) {
-  struct timespec t = {us / 1000000, (long)(us % 1000000) * 1000};
+  struct timespec t = {(time_t)(us / 1000000), (long)(us % 1000000) * 1000};
   while (nanosleep(&t, &t) && errno == EINTR) continue;
 }
+
+/* ---- Memory --------------------------------------------------------------------- */
+
+static inline size_t h_page_size(void) { return (size_t)sysconf(_SC_PAGESIZE); }
+
+/* What the addresses of mappings are multiples of. */
+static inline size_t h_granule(void) { return h_page_size(); }
 
 /* ---- Files ---------------------------------------------------------------------- */
 
@@ -81,6 +88,24 @@ static inline pid_t h_fork(void) {
   return pid;
 }
 
+/* Become this executable anew. One for another processor does not start by itself: then
+ * PSM_TEST_EMULATOR has the words that come before it. */
+__attribute__((noreturn)) static inline void h_exec_self(char **argv) {
+  static char words[1024], self[1024];
+  char *full[32] = {NULL};
+  const char *emulator = getenv("PSM_TEST_EMULATOR");
+  snprintf(words, sizeof words, "%s", emulator ? emulator : "");
+  int count = 0;
+  for (char *word = strtok(words, " "); word && count < 8; word = strtok(NULL, " "))
+    full[count++] = word;
+  if (count == 0) execv("/proc/self/exe", argv);
+  if (count == 0 || readlink("/proc/self/exe", self, sizeof self - 1) < 0) _exit(126);
+  full[count++] = self;
+  for (int i = 1; argv[i] && count < 31; i++) full[count++] = argv[i];
+  execvp(full[0], full);
+  _exit(126);
+}
+
 /* Start EXEC_CHILD(name) of this executable anew, with arguments up to NULL. */
 static inline pid_t h_spawn(const char *name, ...) {
   char *argv[16] = {(char *)(uintptr_t) "psm-test", (char *)(uintptr_t) "--child", h_prefix,
@@ -92,10 +117,7 @@ static inline pid_t h_spawn(const char *name, ...) {
   va_end(args);
   argv[argc] = NULL;
   pid_t pid = h_fork();
-  if (pid == 0) {
-    execv("/proc/self/exe", argv);
-    _exit(126);
-  }
+  if (pid == 0) h_exec_self(argv);
   return pid;
 }
 
@@ -123,7 +145,6 @@ static inline int h_wait(pid_t pid) {
 
 #define H_HAS_FORK 1
 #define H_START_US 0
-#define H_GRANULE  4096 /* that any mapping may begin at a multiple of */
 
 static inline void h_remember(PSMHandle handle, const char *name) { (void)handle, (void)name; }
 

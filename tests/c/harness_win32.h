@@ -29,7 +29,6 @@ __attribute__((noreturn)) static inline void h_die(void) { h_quit(1000 + SIGKILL
 
 #define H_HAS_FORK 0
 #define H_START_US 60000 /* a process takes about so long to begin */
-#define H_GRANULE  65536 /* that any mapping may begin at a multiple of */
 
 /* ---- Time ----------------------------------------------------------------------- */
 
@@ -43,6 +42,21 @@ static inline double h_now(void) {
 static inline void h_sleep_us(unsigned us) {
   if (us >= 1000) Sleep(us / 1000);
   for (double end = h_now() + us % 1000 / 1e6; h_now() < end;) SwitchToThread();
+}
+
+/* ---- Memory --------------------------------------------------------------------- */
+
+static inline size_t h_page_size(void) {
+  SYSTEM_INFO info;
+  GetSystemInfo(&info);
+  return info.dwPageSize;
+}
+
+/* What the addresses of mappings are multiples of. */
+static inline size_t h_granule(void) {
+  SYSTEM_INFO info;
+  GetSystemInfo(&info);
+  return info.dwAllocationGranularity;
 }
 
 /* ---- Files ---------------------------------------------------------------------- */

@@ -112,7 +112,7 @@ CASE(aligned) {
   size_t bad[] = {0, 3, 24, 100, 4097, SIZE_MAX};
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
     CHECK_SETS(PSM_E_INVALID, CHECK(PSMalignedAlloc(handle, bad[i], 100) == NULL));
-  CHECK_SETS(PSM_E_NOMEM, CHECK(PSMalignedAlloc(handle, (size_t)1 << 62, 100) == NULL));
+  CHECK_SETS(PSM_E_NOMEM, CHECK(PSMalignedAlloc(handle, SIZE_MAX / 4 + 1, 100) == NULL));
   CHECK_SETS(PSM_E_NOMEM, CHECK(PSMalignedAlloc(handle, 4096, SIZE_MAX - 100) == NULL));
   h_sound(handle);
   PSMdeinit(handle);
@@ -149,11 +149,13 @@ CASE(alloc_to_and_free_from) {
   CHECK_EQ(PSMallocTo(handle, 100, &outside), PSM_E_INVALID);
   CHECK_PTR(outside, old);
   CHECK_EQ(PSMallocTo(handle, 100, NULL), PSM_E_INVALID);
-  CHECK_EQ(PSMallocTo(handle, 100, (void **)(void *)((char *)&table[1] + 4)), PSM_E_INVALID);
+  CHECK_EQ(PSMallocTo(handle, 100, (void **)(void *)((char *)&table[1] + sizeof(void *) / 2)),
+           PSM_E_INVALID);
   CHECK_EQ(PSMfreeFrom(handle, NULL), PSM_E_INVALID);
   CHECK_EQ(PSMfreeFrom(handle, &null), PSM_E_INVALID);
   CHECK_EQ(PSMfreeFrom(handle, &outside), PSM_E_INVALID);
-  CHECK_EQ(PSMfreeFrom(handle, (void **)(void *)((char *)&table[1] + 4)), PSM_E_INVALID);
+  CHECK_EQ(PSMfreeFrom(handle, (void **)(void *)((char *)&table[1] + sizeof(void *) / 2)),
+           PSM_E_INVALID);
   CHECK_EQ(PSMallocTo(NULL, 100, &table[1]), PSM_E_HANDLE);
   CHECK_EQ(PSMfreeFrom(NULL, &table[1]), PSM_E_HANDLE);
   table[2] = second; /* freed already */
@@ -427,6 +429,36 @@ CASE(trim_gives_memory_back) {
   CHECK_EQ(h_stat(handle).blocks, 1);
   CHECK_SETS(0, PSMfree(handle, stays));
   CHECK_EQ(PSMtrim(NULL, NULL), PSM_E_HANDLE);
+  PSMdeinit(handle);
+}
+
+/* Where pages are larger than units, only whole pages of free units are given back. */
+CASE(trim_gives_whole_pages) {
+  PSMHandle handle = h_init(h_shm_name(""), MIB);
+  const size_t unit = h_stat(handle).unit, page = h_page_size();
+  const size_t grain = page > unit ? page : unit, size = 3 * unit;
+  CHECK_EQ(PSMtrim(handle, NULL), 0);
+  char *block[100];
+  size_t count = 0;
+  while (count < 100 && (block[count] = PSMalloc(handle, size)) != NULL) count++;
+  CHECK(count > 50 && count < 100);
+  if (!h_can_punch(h_path("punch"))) SKIP("this system gives nothing back of a file that is mapped");
+  uint64_t expected = 0, bytes = 0, committed = h_stat(handle).committed;
+  for (size_t i = 0; i < count; i += 16) { /* runs of up to 15 blocks, and one that stays */
+    size_t last = i + 15 < count ? i + 15 : count - 1;
+    uintptr_t from = ((uintptr_t)block[i] + grain - 1) / grain * grain;
+    uintptr_t to = (uintptr_t)block[last] / grain * grain;
+    if (to > from) expected += to - from;
+    for (size_t k = i; k < last; k++) PSMfree(handle, block[k]);
+  }
+  CHECK(expected > 0);
+  CHECK_EQ(PSMtrim(handle, &bytes), 0);
+  CHECK_EQ(bytes, expected);
+  CHECK_EQ(h_stat(handle).committed, committed - expected);
+  CHECK_EQ(PSMtrim(handle, &bytes), 0);
+  CHECK_EQ(bytes, 0);
+  CHECK(PSMalloc(handle, 14 * size) != NULL);
+  h_sound(handle);
   PSMdeinit(handle);
 }
 

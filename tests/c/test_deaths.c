@@ -143,6 +143,7 @@ EXEC_CHILD(joins_and_ends) {
 
 CASE(deaths_that_are_forgotten) {
   enum { N = 12, KEPT = 8 };
+  if (h_page_size() > 28 * KIB) SKIP_EMULATED("maps no part of a page for writing");
   PSMHandle handle = h_init(h_shm_name(""), 28 * KIB);
   PSMMember members[ROOM];
   uint64_t ids[N], cursor = 1;
@@ -175,9 +176,13 @@ CASE(deaths_of_a_full_house) {
   pid_t joiner = h_fork(); /* finds no seat, and then joins by name */
   if (joiner == 0) {
     h_gate_pass(go);
-    execl("/proc/self/exe", "psm-test", "--child", h_prefix, h_directory, "joins_a_full_house",
-          NULL);
-    _exit(126);
+    char *argv[] = {h_text("psm-test"),
+                    h_text("--child"),
+                    h_prefix,
+                    h_directory,
+                    h_text("joins_a_full_house"),
+                    NULL};
+    h_exec_self(argv);
   }
   for (int i = 1; i < SEATS; i++) h_kill(pids[i]);
   h_gate_open(go);

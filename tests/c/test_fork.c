@@ -187,7 +187,8 @@ CASE(fork_while_threads_allocate) {
   busy.handle = h_init(h_shm_name(""), 8 * MIB);
   uint64_t seed = h_seed;
   pthread_t threads[3];
-  for (uintptr_t i = 0; i < 3; i++) threads[i] = h_thread(allocate_always, (void *)(i + h_seed));
+  for (uintptr_t i = 0; i < 3; i++)
+    threads[i] = h_thread(allocate_always, (void *)(i + (uintptr_t)h_seed));
   for (int round = 0; round < h_rounds(100); round++) {
     pid_t child = h_fork();
     if (child == 0) {

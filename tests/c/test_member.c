@@ -299,8 +299,7 @@ CASE(exec_ends_a_membership) {
     char *argv[] = {h_text("psm-test"), h_text("--child"),     h_prefix,
                     h_directory,        h_text("new_program"), h_gate_text(ready),
                     h_gate_text(go),    h_shm_name(""),        NULL};
-    execv("/proc/self/exe", argv);
-    _exit(126);
+    h_exec_self(argv);
   }
   h_gate_pass(ready);
   CHECK_EQ(PSMreap(handle), 0);

@@ -38,7 +38,7 @@ CASE(init_refuses_another_size) {
 }
 EXEC_CHILD(other_size) {
   PSMHandle handle = (PSMHandle)(uintptr_t)1;
-  CHECK_SETS(PSM_E_SIZE, PSMinit(argv[0], strtoull(argv[1], NULL, 10), NULL, &handle));
+  CHECK_SETS(PSM_E_SIZE, PSMinit(argv[0], strtoul(argv[1], NULL, 10), NULL, &handle));
   CHECK(handle == NULL);
   return 0;
 }
@@ -189,7 +189,7 @@ CASE(same_address_in_a_second_process) {
   }
 }
 EXEC_CHILD(same_address) {
-  PSMHandle handle = h_init(argv[0], strtoull(argv[1], NULL, 10));
+  PSMHandle handle = h_init(argv[0], strtoul(argv[1], NULL, 10));
   void *base = NULL;
   CHECK(sscanf(argv[2], "%p", &base) == 1);
   CHECK_PTR(handle, base);
@@ -217,8 +217,8 @@ CASE(given_address) {
                           h_text("%p", (void *)(address + 8 * MIB)), "0", NULL)),
            0);
   /* Taken, in part taken, and not aligned. */
-  char *bad[] = {(char *)probe, (char *)probe + 4 * MIB - H_GRANULE,
-                 (char *)probe - MIB + H_GRANULE, address + 16 * MIB + 100,
+  char *bad[] = {(char *)probe, (char *)probe + 4 * MIB - h_granule(),
+                 (char *)probe - MIB + h_granule(), address + 16 * MIB + 100,
                  address + 16 * MIB + 512};
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
     PSMHandle other = (PSMHandle)(uintptr_t)1;

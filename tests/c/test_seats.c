@@ -89,7 +89,10 @@ static void be_traced(void) {
 static void await_traced(pid_t child) {
   int status;
   CHECK(waitpid(child, &status, 0) == child);
-  if (WIFEXITED(status) && WEXITSTATUS(status) == 77) SKIP("ptrace is not permitted here");
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 77) {
+    SKIP_EMULATED("does not emulate ptrace");
+    SKIP("ptrace is not permitted here");
+  }
   CHECK(WIFSTOPPED(status));
   CHECK(ptrace(PTRACE_SETOPTIONS, child, NULL, PTRACE_O_EXITKILL) == 0);
 }

@@ -24,7 +24,10 @@ static void be_done(void) { raise(SIGUSR1); }
 static int await_stop(pid_t pid) {
   int status;
   CHECK(waitpid(pid, &status, __WALL) == pid);
-  if (WIFEXITED(status) && WEXITSTATUS(status) == 77) SKIP("ptrace is not permitted here");
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 77) {
+    SKIP_EMULATED("does not emulate ptrace");
+    SKIP("ptrace is not permitted here");
+  }
   if (!WIFSTOPPED(status)) FAIL("a traced process ended: %x", (unsigned)status);
   return status;
 }
@@ -298,7 +301,10 @@ static void kill_at_fork(bool kill_child) {
   SKIP("the thread sanitizer's forks are too slow for this");
 #endif
   uint32_t *worked = h_shared(sizeof *worked);
-  CHECK(prctl(PR_SET_CHILD_SUBREAPER, 1) == 0); /* orphans are ours */
+  if (prctl(PR_SET_CHILD_SUBREAPER, 1) != 0) { /* orphans are ours */
+    SKIP_EMULATED("does not emulate ptrace and PR_SET_CHILD_SUBREAPER");
+    FAIL("prctl: %s", strerror(errno));
+  }
   int calls = 1, orphans = 0;
   for (bool cut_short = true; cut_short; calls++) {
     *worked = 0;

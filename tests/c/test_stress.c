@@ -39,7 +39,7 @@ static void seal(head *block, size_t size, uint64_t seed) {
 }
 
 static void open_seal(const head *block) {
-  if (!h_intact(block + 1, block->size, block->seed))
+  if (!h_intact(block + 1, (size_t)block->size, block->seed))
     FAIL("block %p of %llu bytes is not as it was written", (const void *)block,
          (unsigned long long)block->size);
 }
@@ -69,7 +69,8 @@ static head *make(job *j) {
 /* A block that is nobody else's grows or shrinks. */
 static head *resize(job *j, head *block) {
   size_t size = a_size(&j->seed);
-  uint64_t old_size = block->size, seed = block->seed;
+  size_t old_size = (size_t)block->size;
+  uint64_t seed = block->seed;
   head *moved = PSMrealloc(j->handle, block, sizeof *block + size);
   if (!moved) return block;
   CHECK(h_intact(moved + 1, (old_size < size ? old_size : size) / 8 * 8, seed));
@@ -139,7 +140,7 @@ static int processes(void) {
 
 EXEC_CHILD(worker) /* name, size, threads, steps, seed */
 {
-  PSMHandle handle = h_init(argv[0], strtoull(argv[1], NULL, 10));
+  PSMHandle handle = h_init(argv[0], strtoul(argv[1], NULL, 10));
   work_in_threads(handle, atoi(argv[2]), atoi(argv[3]), strtoull(argv[4], NULL, 10));
   PSMdeinit(handle);
   return 0;

@@ -30,6 +30,7 @@ NOT_ALL = ["Search not completed", "max search depth too small", "out of memory"
 
 GROUP = "group.pml"
 SPAN = "span.pml"
+WEAK = "weak.pml"
 LOCK_ALONE = "LOCK_ONLY MEMBERS=3 UNITS=3 DEATHS=2"
 
 CHECKS = [
@@ -43,6 +44,8 @@ CHECKS = [
     ("span", SPAN, "PLAIN_LOCK DEATHS=2"),
     ("span with PSMallocTo and PSMfreeFrom", SPAN, "PLAIN_LOCK UNITS=3 PUBLISH DEATHS=2"),
     ("span with all of the lock", SPAN, "UNITS=3 DEATHS=1"),
+    ("weak memory", WEAK, ""),
+    ("weak memory, a death that another has seen", WEAK, "TENURE"),
 ]
 
 MUTANTS = [
@@ -72,6 +75,15 @@ MUTANTS = [
     ("span whose publication is not settled", SPAN, "PLAIN_LOCK UNITS=3 PUBLISH NO_SETTLE"),
     ("span with PSMfreeFrom of a block that is still being published", SPAN,
      "PLAIN_LOCK UNITS=3 PUBLISH TAKE_AT_ONCE"),
+    ("weak memory, a free that releases nothing", WEAK, "FREE_RELAXED"),
+    ("weak memory, a refill that acquires nothing", WEAK, "FILL_RELAXED"),
+    ("weak memory, a claim that acquires nothing", WEAK, "CLAIM_RELAXED"),
+    ("weak memory, a group given up by a relaxed store", WEAK, "GIVE_UP_RELAXED"),
+    ("weak memory, a group that a reaper gives up by a relaxed store", WEAK, "REAP_RELAXED"),
+    ("weak memory, looks that are in no total order", WEAK, "LOOK_UNORDERED"),
+    ("weak memory, a death that nobody has asked the kernel about", WEAK, "NO_KERNEL"),
+    ("weak memory, a death that another has seen, by a relaxed load", WEAK,
+     "TENURE SEAT_RELAXED"),
 ]
 
 

@@ -7,3 +7,4 @@ set(left_out_test_seats "it steps through processes by ptrace, and starts a thou
 set(left_out_test_member "Windows has no descriptors to close, no fork and no exec")
 set(left_out_test_churn "its register is memory that children inherit by fork")
 set(left_out_test_badworld "it mounts file systems and forks; test_windows has what applies")
+set(left_out_test_address "it makes address spaces smaller by a filter of the kernel of Linux; test_windows has what applies")

@@ -43,7 +43,7 @@ static int worker(PSMHandle segment) {
   printf("%" PRIuPTR " %lu %" PRIu64 "\n", (uintptr_t)segment, GetCurrentProcessId(), number);
   fflush(stdout);
   while (__atomic_load_n(&board->stop, __ATOMIC_RELAXED) == 0) {
-    uint64_t size = next(&state) % 30 != 0 ? 8 + next(&state) % 600 : 8 + next(&state) % 60000;
+    size_t size = 8 + (size_t)(next(&state) % (next(&state) % 30 != 0 ? 600 : 60000));
     char *block = PSMalloc(segment, size);
     if (block != NULL) memset(block, (int)size, size);
     void **place = &board->places[next(&state) % PLACES];

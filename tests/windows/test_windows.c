@@ -54,7 +54,7 @@ CASE(address_is_taken) {
   h_write_file(h_path("the-occupant"), zeros, 128 * KIB);
   free(zeros);
   for (int shift = 0; shift <= 14; shift += 7) {
-    char *at = h_text("%p", (void *)((char *)handle + shift * (ptrdiff_t)H_GRANULE));
+    char *at = h_text("%p", (void *)((char *)handle + shift * (ptrdiff_t)h_granule()));
     CHECK_EQ(h_wait(h_spawn("taken", h_shm_name(""), at, h_path("the-occupant"), NULL)), 0);
   }
   CHECK_EQ(h_members(handle), 1);

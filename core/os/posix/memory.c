@@ -53,6 +53,15 @@ void *os_anchor(os_file file) {
   return page != MAP_FAILED ? page : NULL;
 }
 
+/* What is taken is refused in another way than what is not there; old kernels
+ * refuse neither, and map elsewhere. */
+bool os_address_exists(const void *address) {
+  size_t page = os_page_size();
+  void *start = (void *)((uintptr_t)address & ~(uintptr_t)(page - 1));
+  errno = 0;
+  return os_range_free(start, page) || errno == EEXIST;
+}
+
 bool os_range_free(void *address, size_t size) {
   int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
   if (map_at(-1, address, size, PROT_NONE, flags) != PSM_OK) return false;

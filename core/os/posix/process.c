@@ -1,7 +1,6 @@
 /* Processes, threads, waiting and waking. */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/futex.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,16 +29,25 @@ uint32_t os_process_start(void) {
   return at != NULL ? (uint32_t)strtoull(at + 1, NULL, 10) : 0;
 }
 
+/* Not every C library comes with the kernel's headers. Where time_t is wider than
+ * the first call for it took, there is a second one. */
+enum { TO_WAIT = 0, TO_WAKE = 1 };
+#if defined(SYS_futex_time64)
+enum { FUTEX_CALL = sizeof(time_t) > sizeof(long) ? SYS_futex_time64 : SYS_futex };
+#else
+enum { FUTEX_CALL = SYS_futex };
+#endif
+
 void os_wait(_Atomic uint32_t *word, uint32_t value, uint32_t milliseconds) {
   int saved = errno;
-  struct timespec limit = {milliseconds / 1000, (long)(milliseconds % 1000) * 1000000};
-  (void)syscall(SYS_futex, word, FUTEX_WAIT, value, &limit, NULL, 0);
+  struct timespec limit = {(time_t)(milliseconds / 1000), (long)(milliseconds % 1000) * 1000000};
+  (void)syscall(FUTEX_CALL, word, TO_WAIT, value, &limit, NULL, 0);
   errno = saved;
 }
 
 void os_wake(_Atomic uint32_t *word) {
   int saved = errno;
-  (void)syscall(SYS_futex, word, FUTEX_WAKE, 1, NULL, NULL, 0);
+  (void)syscall(FUTEX_CALL, word, TO_WAKE, 1, NULL, NULL, 0);
   errno = saved;
 }
 

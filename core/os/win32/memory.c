@@ -62,6 +62,13 @@ bool os_range_free(void *address, size_t size) {
   return got == address;
 }
 
+bool os_address_exists(const void *address) {
+  SYSTEM_INFO info;
+  GetSystemInfo(&info);
+  return (uintptr_t)address >= (uintptr_t)info.lpMinimumApplicationAddress &&
+         (uintptr_t)address <= (uintptr_t)info.lpMaximumApplicationAddress;
+}
+
 /* ---- What is mapped ---- */
 
 /* The file behind a mapping, to ask which it is; INVALID_HANDLE_VALUE. The name
