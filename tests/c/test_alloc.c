@@ -442,7 +442,8 @@ CASE(trim_gives_whole_pages) {
   size_t count = 0;
   while (count < 100 && (block[count] = PSMalloc(handle, size)) != NULL) count++;
   CHECK(count > 50 && count < 100);
-  if (!h_can_punch(h_path("punch"))) SKIP("this system gives nothing back of a file that is mapped");
+  if (!h_can_punch(h_path("punch")))
+    SKIP("this system gives nothing back of a file that is mapped");
   uint64_t expected = 0, bytes = 0, committed = h_stat(handle).committed;
   for (size_t i = 0; i < count; i += 16) { /* runs of up to 15 blocks, and one that stays */
     size_t last = i + 15 < count ? i + 15 : count - 1;

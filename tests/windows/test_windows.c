@@ -137,47 +137,70 @@ CASE(names_that_are_refused) {
 /* ---- Who asks disturbs nobody ------------------------------------------------------------ */
 
 MEMBER(asks_for_the_dead) {
-  uint64_t id = strtoull(argv[0], NULL, 10);
-  h_gate_open(h_gate_from(argv[1]));
-  for (int i = 0; i < 1000; i++) CHECK_EQ(PSMalive(handle, id), 0);
-  PSMdeinit(handle);
-}
-
-MEMBER(comes_and_goes) {
-  for (int i = 0; i < 50; i++) {
-    PSMdeinit(handle);
-    handle = h_init(h_shm_name(""), MIB);
-    CHECK_EQ(PSMalive(handle, PSMself(handle)), 1);
-  }
+  h_gate_open(h_gate_from(argv[0]));
+  h_gate_pass(h_gate_from(argv[1]));
+  uint64_t id = *(uint64_t *)PSMgetUser(handle);
+  for (int i = 0; i < 3000; i++) CHECK_EQ(PSMalive(handle, id), 0);
   PSMdeinit(handle);
 }
 
 MEMBER(dies) {
   *(uint64_t *)PSMgetUser(handle) = PSMself(handle);
+  h_gate_open(h_gate_from(argv[0]));
+  h_gate_pass(h_gate_from(argv[1]));
   h_die();
 }
 
-/* Only a try to lock its byte tells that a member is dead. Two who try at the same time must not
- * see each other, and a joiner must not see them. */
+/* Only a try to lock its byte tells that a member is dead: those who try at the same time must not
+ * take each other for it. Nobody joins meanwhile, which would reap it. */
 CASE(many_ask_whether_the_dead_are_alive) {
   enum { ASKERS = 3 };
   PSMHandle handle = h_init(h_shm_name(""), MIB);
-  h_gate ready = h_gate_new();
-  CHECK_EQ(h_wait(h_member(handle, "dies", NULL)), 1000 + SIGKILL);
-  char *id = h_text("%llu", *(unsigned long long *)PSMgetUser(handle));
-  pid_t child[ASKERS + 1];
+  h_gate ready = h_gate_new(), go = h_gate_new(), die = h_gate_new();
+  pid_t victim = h_member(handle, "dies", h_gate_text(ready), h_gate_text(die), NULL);
+  pid_t child[ASKERS];
   for (int i = 0; i < ASKERS; i++)
-    child[i] = h_member(handle, "asks_for_the_dead", id, h_gate_text(ready), NULL);
-  for (int i = 0; i < ASKERS; i++) h_gate_pass(ready);
-  child[ASKERS] = h_member(handle, "comes_and_goes", NULL);
-  for (int i = 0; i < 1000; i++) CHECK_EQ(PSMalive(handle, strtoull(id, NULL, 10)), 0);
-  for (int i = 0; i <= ASKERS; i++) CHECK_EQ(h_wait(child[i]), 0);
-  uint64_t cursor = 0;
-  PSMMember dead[2];
-  CHECK_EQ(PSMdeaths(handle, &cursor, dead, 2), 1);
+    child[i] = h_member(handle, "asks_for_the_dead", h_gate_text(ready), h_gate_text(go), NULL);
+  for (int i = 0; i < ASKERS + 1; i++) h_gate_pass(ready);
+  uint64_t id = *(uint64_t *)PSMgetUser(handle);
+  CHECK_EQ(PSMalive(handle, id), 1);
+  h_gate_open(die);
+  CHECK_EQ(h_wait(victim), 1000 + SIGKILL);
+  for (int i = 0; i < ASKERS; i++) h_gate_open(go);
+  for (int i = 0; i < 3000; i++) CHECK_EQ(PSMalive(handle, id), 0);
+  for (int i = 0; i < ASKERS; i++) CHECK_EQ(h_wait(child[i]), 0);
+  CHECK_EQ(PSMreap(handle), 1);
   CHECK_EQ(h_members(handle), 1);
   h_sound(handle);
   PSMdeinit(handle);
+}
+
+/* Asks about all seats at once, again and again, as one does who opens the file. */
+static _Atomic bool asked_enough;
+static void *asks_about_all(void *arg) {
+  OVERLAPPED seats = {.OffsetHigh = UINT32_C(1) << 30};
+  HANDLE file = h_file_open(arg);
+  while (!asked_enough)
+    if (LockFileEx(file, LOCKFILE_FAIL_IMMEDIATELY, 0, 1024, 0, &seats))
+      CHECK(UnlockFileEx(file, 0, 1024, 0, &seats));
+  CloseHandle(file);
+  return NULL;
+}
+
+/* Who looks for a seat tells those who ask from those who sit there. */
+CASE(seats_are_taken_among_those_who_ask) {
+  PSMHandle keeper = h_open(h_shm_name(""), MIB, PSM_OPEN_KEEP);
+  pthread_t asker = h_thread(asks_about_all, h_shm_path(""));
+  for (int i = 0; i < h_rounds(1000); i++) {
+    PSMMember member;
+    PSMdeinit(keeper);
+    keeper = h_init(h_shm_name(""), MIB);
+    CHECK_EQ(PSMmembers(keeper, &member, 1), 1);
+    CHECK_EQ(member.seat, 0);
+  }
+  asked_enough = true;
+  h_join(asker);
+  PSMdeinit(keeper);
 }
 
 /* ---- Sudden ends --------------------------------------------------------------------------- */
