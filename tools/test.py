@@ -145,7 +145,7 @@ def windows(preset, compiler):
         cache = (folder / "CMakeCache.txt").read_text(encoding="utf-8")
         loader = re.search(r"^PSM_WINE:\w+=(/.+)$", cache, re.MULTILINE)
         if loader:
-            suite.run("tests/windows/wine", loader[1], folder / "wine", "--end")
+            suite.run("tests/windows/wine", loader[1], folder, "--end")
     return run
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Kill members under wine: one by TerminateProcess, one by a SIGKILL from outside.
 
-usage: run.py WINE-SCRIPT LOADER PREFIX OUTSIDER.EXE [ROUNDS]
+usage: run.py WINE-SCRIPT LOADER BUILD OUTSIDER.EXE [ROUNDS]
 
 Several processes share a segment at one address and allocate. In each round a
 member ends another by TerminateProcess, and this script, which knows the pid
@@ -62,9 +62,11 @@ def deaths_told(referee, count, alive):
     check((deaths, members, sound, error) == (0, alive, 0, 0), f"{alive} are alive and all is well")
 
 
-def main(script, loader, prefix, program, rounds="10"):
-    subprocess.run([script, loader, prefix, program], check=False)  # makes the prefix
-    environment = dict(os.environ, WINEPREFIX=prefix, WINEDEBUG="-all", WINEDLLOVERRIDES="mscoree,mshtml=")
+def main(script, loader, build, program, rounds="10"):
+    prefix = subprocess.run([script, loader, build, "--prefix"], check=True, text=True,
+                            stdout=subprocess.PIPE).stdout.strip()
+    environment = dict(os.environ, WINEPREFIX=prefix, WINEDEBUG="-all",
+                       WINEDLLOVERRIDES="mscoree,mshtml=")
     name = f"shm:psm-test-outside-{os.getpid()}"
 
     def member(role):
