@@ -14,18 +14,16 @@ enum { NEIGHBOURS_MAX = 1024 };
 
 static const struct window {
   uint64_t from, to;
-  uint32_t slot_shift; /* segments begin at a multiple of 2 to this power */
+  uint32_t pointer_size; /* of the processes that it is for */
+  uint32_t slot_shift;   /* segments begin at a multiple of 2 to this power */
 } windows[] = {
-#if UINTPTR_MAX > UINT32_MAX
-    {UINT64_C(0x550000000000), UINT64_C(0x555500000000), 24}, /* 47 bits and more */
-    {UINT64_C(0x200000000000), UINT64_C(0x300000000000), 24},
-    {UINT64_C(0x10000000000), UINT64_C(0x20000000000), 24}, /* 42 bits: 4 TiB */
-    {UINT64_C(0x3000000000), UINT64_C(0x5000000000), 24},   /* 39 bits: 512 GiB */
-    {UINT64_C(0x2000000000), UINT64_C(0x2800000000), 24},   /* 38 bits: 256 GiB */
-#else
-    {0x40000000, 0x56000000, 20}, /* above the shadow of AddressSanitizer */
-    {0x60000000, 0xb0000000, 20},
-#endif
+    {UINT64_C(0x550000000000), UINT64_C(0x555500000000), 8, 24}, /* 47 bits and more */
+    {UINT64_C(0x200000000000), UINT64_C(0x300000000000), 8, 24},
+    {UINT64_C(0x10000000000), UINT64_C(0x20000000000), 8, 24}, /* 42 bits: 4 TiB */
+    {UINT64_C(0x3000000000), UINT64_C(0x5000000000), 8, 24},   /* 39 bits: 512 GiB */
+    {UINT64_C(0x2000000000), UINT64_C(0x2800000000), 8, 24},   /* 38 bits: 256 GiB */
+    {0x40000000, 0x56000000, 4, 21}, /* above the shadow of AddressSanitizer */
+    {0x60000000, 0xb0000000, 4, 21},
 };
 
 struct neighbours {
@@ -64,7 +62,8 @@ static uint64_t window_search(const struct window *w, const struct neighbours *n
   uint64_t slot_size = UINT64_C(1) << w->slot_shift;
   uint64_t slots = (w->to - w->from) >> w->slot_shift;
   uint64_t wanted = (size + slot_size - 1) >> w->slot_shift;
-  if (wanted > slots || !os_address_exists((void *)(uintptr_t)(w->to - 1))) return 0;
+  if (wanted > slots || w->pointer_size != sizeof(void *)) return 0;
+  if (!os_address_exists((void *)(uintptr_t)(w->to - 1))) return 0;
   uint64_t slot = hash % (slots - wanted + 1);
   for (uint64_t tries = 0; tries < slots; tries++) {
     if (slot + wanted > slots) slot = 0;

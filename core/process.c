@@ -204,7 +204,7 @@ static void binding_equip(struct binding *binding) {
 }
 
 static struct binding *binding_new(struct segment *s) {
-  enum { LINE = 64 };
+  enum { LINE = 2 * sizeof(union way) };
   struct binding *b = malloc(sizeof *b + WAYS * sizeof(union way) + 2 * LINE);
   if (b == NULL) return NULL;
   binding_end(b);

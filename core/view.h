@@ -62,17 +62,17 @@ union way {
     uint32_t remainders; /* below it a block begins: the reciprocal again */
     uint32_t blocks;     /* of a slab */
     struct slot_shm *slot;
-    uint64_t own; /* the group in the slot: unit * 64 + group, or OWNS_NONE */
+    _Alignas(8) uint64_t own; /* the group in the slot: unit * 64 + group, or OWNS_NONE */
   } free;
   struct {
     char *first;                   /* block of the group in the slot */
     uint32_t size;                 /* bytes of a block */
     uint32_t nothing;              /* 0: see WAYS */
-    uint64_t mask;                 /* of the blocks that the group has */
+    _Alignas(8) uint64_t mask;     /* of the blocks that the group has */
     const struct group_shm *group; /* the one in the slot */
   } alloc;
 };
-_Static_assert(sizeof(union way) == 32 || sizeof(void *) < 8, "two are a line of the cache");
+_Static_assert(sizeof(union way) == 32, "two are a line of the cache");
 
 /* A free that meets a way to allocate finds that no block begins there. */
 _Static_assert(offsetof(union way, alloc.nothing) == (sizeof(void *) == 8

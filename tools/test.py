@@ -114,27 +114,45 @@ def ctest(preset, *selection, target="all"):
     return run
 
 
-def foreign(*runs, tools):
-    """The C tests of another platform, if there are its tools: of each configuration that
-    the test presets name, in the same order."""
+# What the preset of another platform needs.
+TOOLS = {
+    "i686": ["i686-linux-gnu-gcc"],
+    "musl": ["musl-gcc"],
+    "musl-shared": ["musl-gcc"],
+    "arm64": ["aarch64-linux-gnu-gcc", "qemu-aarch64-static"],
+    "s390x": ["s390x-linux-gnu-gcc", "qemu-s390x-static"],
+    "riscv64": ["riscv64-linux-gnu-gcc", "qemu-riscv64-static"],
+    "mingw64": ["x86_64-w64-mingw32-gcc"],
+    "mingw32": ["i686-w64-mingw32-gcc"],
+}
+ALL_PLATFORMS = ["i686", "musl", "arm64", "s390x"]  # the rest only on request
+
+
+def foreign(preset, *test_presets):
+    """The C tests of another platform, if there are its tools, and other runs of them."""
     def run(suite):
-        for tool in tools:
+        for tool in TOOLS[preset]:
             if not shutil.which(tool):
                 suite.skip(f"{tool} is not installed: tools/setup.sh {suite.name}")
                 print(f"skipped: {tool} is not installed")
                 return
-        for preset in runs:
-            base = preset.split("-at-")[0]
-            if base == preset:
-                build(suite, preset)
-            run_ctest(suite, preset)
+        build(suite, preset)
+        for test_preset in (preset, *test_presets):
+            run_ctest(suite, test_preset)
     return run
 
 
-def windows(preset, compiler):
+def musl(suite):
+    """Static programs, and dynamic ones."""
+    foreign("musl")(suite)
+    if shutil.which("musl-gcc"):
+        foreign("musl-shared")(suite)
+
+
+def windows(preset):
     """Built by mingw-w64 and run under wine; what wine has started is ended after that."""
     def run(suite):
-        foreign(preset, tools=[compiler])(suite)
+        foreign(preset)(suite)
         folder = ROOT / "build" / preset
         if not (folder / "psm.dll").exists():
             return
@@ -147,10 +165,6 @@ def windows(preset, compiler):
         if loader:
             suite.run("tests/windows/wine", loader[1], folder, "--end")
     return run
-
-
-def emulated(cpu):
-    return f"{cpu}-linux-gnu-gcc", f"qemu-{cpu}-static"
 
 
 def pytest(suite, folder="tests/python"):
@@ -242,13 +256,15 @@ def rust(suite):
 
 
 def platforms(suite):
-    """Processes of the platforms above meet; what was built before is up to date."""
-    for preset in ("dev", "i686", "musl", "arm64", "s390x"):
-        if (ROOT / "build" / preset / "CMakeCache.txt").exists() or preset == "dev":
+    """Processes of the platforms meet: of those that are part of all tests, or are built."""
+    build(suite, "dev", "psm")
+    build(suite, "dev", "examples/c/all")
+    others = [preset for preset, tools in TOOLS.items() if preset in ALL_PLATFORMS
+              or (ROOT / "build" / preset / "CMakeCache.txt").exists()]
+    for preset in others:
+        if all(map(shutil.which, TOOLS[preset])):
             build(suite, preset, "examples/c/all")
-    if suite.run("cmake", "--build", "--preset", "dev", "--target", "psm"):
-        suite.fail("does not build")
-    program("tests/platforms/run.py")(suite)
+    program("tests/platforms/run.py", *others)(suite)
 
 
 SUITES = {
@@ -259,13 +275,13 @@ SUITES = {
     "cpp-release": ctest("release", "-L", "cpp", target="tests/cpp/all"),
     "cpp-asan": ctest("asan", "-L", "cpp", target="tests/cpp/all"),
     "c-tsan": ctest("tsan"),
-    "i686": foreign("i686", tools=["i686-linux-gnu-gcc"]),
-    "musl": foreign("musl", "musl-shared", tools=["musl-gcc"]),
-    "arm64": foreign("arm64", "arm64-at-64k", "arm64-at-38", tools=emulated("aarch64")),
-    "s390x": foreign("s390x", tools=emulated("s390x")),
-    "riscv64": foreign("riscv64", "riscv64-at-38", tools=emulated("riscv64")),
-    "windows": windows("mingw64", "x86_64-w64-mingw32-gcc"),
-    "windows-32": windows("mingw32", "i686-w64-mingw32-gcc"),
+    "i686": foreign("i686"),
+    "musl": musl,
+    "arm64": foreign("arm64", "arm64-at-64k", "arm64-at-38"),
+    "s390x": foreign("s390x"),
+    "riscv64": foreign("riscv64", "riscv64-at-38"),
+    "windows": windows("mingw64"),
+    "windows-32": windows("mingw32"),
     "platforms": platforms,
     "python": pytest,
     "rust": rust,

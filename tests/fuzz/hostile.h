@@ -255,7 +255,7 @@ static long fuzz_syscall(long number, ...) {
   int operation = va_arg(arguments, int);
   va_end(arguments);
   CHECK(number == SYS_futex);
-  if (operation != FUTEX_WAIT) return 0;
+  if (operation != TO_WAIT) return 0;
   uint32_t tag = atomic_load(word) & LOCK_TAG;
   enum owner owner = owner_of(&fuzz.target, tag);
   bool spans = (char *)word == fuzz.target.bytes + fuzz.target.geometry->spans;
