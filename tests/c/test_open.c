@@ -230,6 +230,32 @@ EXEC_CHILD(reads) {
   return 0;
 }
 
+/* Readers share one lock: each of them keeps the file, and the last one removes it. */
+CASE(two_readers_are_left) {
+  h_gate ready = h_gate_new(), go[2] = {h_gate_new(), h_gate_new()};
+  pid_t reader[2];
+  PSMHandle handle = h_init(h_shm_name(""), MIB);
+  for (int i = 0; i < 2; i++) {
+    reader[i] = h_spawn("reads_until_told", h_gate_text(ready), h_gate_text(go[i]), NULL);
+    h_gate_pass(ready);
+  }
+  PSMdeinit(handle);
+  for (int i = 0; i < 2; i++) {
+    CHECK(h_exists(h_shm_path("")));
+    h_gate_open(go[i]);
+    CHECK_EQ(h_wait(reader[i]), 0);
+  }
+  CHECK(!h_exists(h_shm_path("")));
+}
+EXEC_CHILD(reads_until_told) {
+  PSMHandle handle = h_open(h_shm_name(""), 0, PSM_OPEN_READONLY);
+  h_gate_open(h_gate_from(argv[0]));
+  h_gate_pass(h_gate_from(argv[1]));
+  CHECK_EQ(PSMcheck(handle), 0);
+  PSMdeinit(handle);
+  return 0;
+}
+
 #if !defined(_WIN32)
 CASE(mode_bits) {
   struct stat st;
