@@ -10,7 +10,7 @@ build_release = mkdir -p build/logs; \
   || { cat build/logs/build.log; exit 1; }
 
 .PHONY: help setup build demo test test-c test-cpp test-asan test-tsan test-32 test-musl test-arm64 test-s390x \
-        test-riscv64 test-platforms test-python test-rust test-tools swig test-swig test-matrix kill soak model fuzz \
+        test-riscv64 test-windows test-windows-32 test-platforms test-python test-rust test-tools swig test-swig test-matrix kill soak model fuzz \
         bench bench-cpp bench-python bench-rust format format-check coverage clean
 
 help:  ## this list
@@ -60,6 +60,12 @@ test-s390x:  ## the C tests on a big-endian processor under QEMU
 
 test-riscv64:  ## the C tests on 64-bit RISC-V under QEMU
 	@tools/setup.sh build riscv64; python3 tools/test.py riscv64
+
+test-windows:  ## the C tests on Windows x86-64, by mingw-w64 and wine
+	@tools/setup.sh build windows; python3 tools/test.py windows
+
+test-windows-32:  ## the same for 32 bits: built, and run where wine has them
+	@tools/setup.sh build windows-32; python3 tools/test.py windows-32
 
 test-platforms:  ## processes of different platforms meet at one segment
 	@tools/setup.sh build i686 musl arm64 s390x; python3 tools/test.py platforms

@@ -224,7 +224,7 @@ static PSM_RARELY void free_shared(PSMHandle handle, void *block, uint64_t index
                                    const union way *way) {
   const struct binding *b = psm_thread.last;
   const struct shelf *shelf = shelf_of(b, way);
-  struct group group = group_on(shelf, unit, index / PSM_GROUP);
+  struct group_ref group = group_on(shelf, unit, index / PSM_GROUP);
   if (unlikely(at_load(group.owner) != 0)) goto slow;
   uint64_t before = at_or(group.free, bit_add(0, index));
   if (unlikely((before >> index % PSM_GROUP & 1) != 0)) goto slow;

@@ -39,7 +39,7 @@ void psm_cache_release(struct segment *s, uint32_t index) {
 /* A group and all that taking from it asks for. */
 struct pick {
   uint32_t unit, index, blocks;
-  struct group group;
+  struct group_ref group;
 };
 
 static struct pick pick_at(const struct segment *s, uint32_t cls, uint32_t unit, uint32_t index) {
@@ -96,7 +96,7 @@ void psm_group_grown(const struct worker *worker, uint32_t unit, uint32_t index)
   uint32_t cls = unit_value(word);
   if (unit_kind(word) != UNIT_SLAB || cls >= s->classes->count) return;
   if (index >= s->classes->at[cls].blocks) return;
-  struct group group = group_at(s, unit, cls, index / PSM_GROUP);
+  struct group_ref group = group_at(s, unit, cls, index / PSM_GROUP);
   uint32_t blocks = group_blocks(&s->classes->at[cls], index / PSM_GROUP);
   uint32_t count = bit_count(at_load_ordered(group.free));
   if (at_load_ordered(group.owner) != 0) return;

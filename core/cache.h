@@ -92,7 +92,7 @@ bool psm_block_cached(const struct segment *s, uint32_t cls, uint32_t unit, uint
  */
 PSM_INLINE int cache_free_other(const struct worker *worker, const struct block_place *at) {
   const struct segment *s = worker->segment;
-  struct group group = group_at(s, at->unit, at->cls, at->index / PSM_GROUP);
+  struct group_ref group = group_at(s, at->unit, at->cls, at->index / PSM_GROUP);
   uint64_t bit = bit_add(0, at->index);
   if (at_load(group.owner) != 0 && psm_block_cached(s, at->cls, at->unit, at->index))
     return PSM_E_DOUBLE_FREE;

@@ -30,7 +30,7 @@ static void leave(struct segment *s) {
  * at before and after misses none. The free blocks of a group; `*held` are those
  * that one thread may take. */
 static uint64_t group_free(const struct segment *s, uint32_t cls, uint64_t id, uint64_t *held) {
-  struct group group = group_at(s, group_unit(id), cls, group_index(id));
+  struct group_ref group = group_at(s, group_unit(id), cls, group_index(id));
   uint64_t all = at_load_ordered(group.free);
   uint32_t owner = at_load_ordered(group.owner);
   all |= psm_group_cached(s, cls, id);
@@ -191,7 +191,7 @@ static bool cache_names(const struct segment *s, uint32_t cache, uint64_t id) {
 /* An owner's slot names the group as long as it owns it. It is another class's
  * for a moment, or in the dead, if the slab was cut anew before the claim. */
 static bool owner_sound(const struct segment *s, uint32_t cls, uint64_t id) {
-  struct group group = group_at(s, group_unit(id), cls, group_index(id));
+  struct group_ref group = group_at(s, group_unit(id), cls, group_index(id));
   for (int look = 0; look < LOOKS; look++) {
     uint32_t owner = at_load_acquire(group.owner);
     if (owner == 0) return true;
@@ -206,7 +206,7 @@ static bool owner_sound(const struct segment *s, uint32_t cls, uint64_t id) {
 static int slab_check(struct segment *s, uint32_t unit, uint32_t cls) {
   const struct psm_class *c = &s->classes->at[cls];
   for (uint32_t i = 0; i < c->groups; i++) {
-    struct group group = group_at(s, unit, cls, i);
+    struct group_ref group = group_at(s, unit, cls, i);
     if ((at_load(group.free) & ~full_mask(group_blocks(c, i))) != 0)
       return corrupt(s, "a group has free blocks beyond its end; unit", unit);
     if (!owner_sound(s, cls, group_id(unit, i)))
@@ -222,7 +222,7 @@ static bool slot_sound(const struct segment *s, uint32_t cls, uint32_t cache) {
     uint64_t id = slot_group(slot);
     if (bits == 0) return true;
     if (psm_group_valid(s, id, cls)) {
-      struct group group = group_at(s, group_unit(id), cls, group_index(id));
+      struct group_ref group = group_at(s, group_unit(id), cls, group_index(id));
       uint64_t mask = full_mask(group_blocks(&s->classes->at[cls], group_index(id)));
       if (at_load_acquire(group.owner) == cache + 1 && (bits & ~mask) == 0) return true;
     }

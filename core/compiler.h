@@ -12,11 +12,24 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define likely(x)        __builtin_expect(!!(x), 1)
-#define unlikely(x)      __builtin_expect(!!(x), 0)
-#define PSM_RARELY       __attribute__((noinline))
-#define PSM_INLINE       static inline __attribute__((always_inline))
+#if defined(_MSC_VER) && !defined(__clang__)
+#include <intrin.h>
+#define likely(x)   (x)
+#define unlikely(x) (x)
+#define PSM_RARELY  __declspec(noinline)
+#define PSM_INLINE  static __forceinline
+#define PSM_PRINTF(f, a)
+#else
+#define likely(x)   __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
+#define PSM_RARELY  __attribute__((noinline))
+#define PSM_INLINE  static inline __attribute__((always_inline))
+#if defined(__MINGW32__) && !defined(__clang__)
+#define PSM_PRINTF(f, a) __attribute__((format(gnu_printf, f, a)))
+#else
 #define PSM_PRINTF(f, a) __attribute__((format(printf, f, a)))
+#endif
+#endif
 
 /* glibc keeps room for small libraries loaded late; others do not. */
 #if defined(__GLIBC__)
@@ -56,6 +69,28 @@ _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "64-bit atomic instructions are need
   (AT_STORE_HOOK(), atomic_compare_exchange_strong_explicit( \
                         (p), (expected), (v), memory_order_seq_cst, memory_order_seq_cst))
 
+#if defined(_MSC_VER) && !defined(__clang__)
+/* What follows here for MSVC stands below for the others. */
+PSM_INLINE void prefetch_write(const void *address) { (void)address; }
+PSM_INLINE void psm_pause(void) { _mm_pause(); }
+PSM_INLINE uint64_t bit_first(uint64_t x) {
+  unsigned long first;
+  if (_BitScanForward(&first, (unsigned long)x)) return first;
+  (void)_BitScanForward(&first, (unsigned long)(x >> 32));
+  return first + 32u;
+}
+PSM_INLINE uint32_t bit_last(uint64_t x) {
+  unsigned long last;
+  if (_BitScanReverse(&last, (unsigned long)(x >> 32))) return (uint32_t)last + 32;
+  (void)_BitScanReverse(&last, (unsigned long)x);
+  return (uint32_t)last;
+}
+PSM_INLINE uint64_t bit_add(uint64_t bits, uint64_t number) {
+  return bits | UINT64_C(1) << number % 64;
+}
+PSM_INLINE uint64_t bytes_reverse(uint64_t x) { return _byteswap_uint64(x); }
+enum { BYTE_LOWEST = 0 };
+#else
 /* Any address will do: a prefetch does not fault. */
 PSM_INLINE void prefetch_write(const void *address) { __builtin_prefetch(address, 1); }
 
@@ -86,6 +121,11 @@ PSM_INLINE uint64_t bit_add(uint64_t bits, uint64_t number) {
 #endif
 }
 PSM_INLINE uint32_t bit_last(uint64_t x) { return 63u - (uint32_t)__builtin_clzll(x); }
+PSM_INLINE uint64_t bytes_reverse(uint64_t x) { return __builtin_bswap64(x); }
+
+/* Where the lowest byte of a word of 32 bits lies. */
+enum { BYTE_LOWEST = __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? 0 : 3 };
+#endif
 
 /** Does bit_count take a single instruction here? The baseline CPU has none, nearly every CPU in use
  *  has. */
@@ -111,9 +151,6 @@ PSM_INLINE uint32_t bit_count(uint64_t x) {
   x = (x + (x >> 4)) & 0x0f0f0f0f0f0f0f0fu;
   return (uint32_t)((x * 0x0101010101010101u) >> 56);
 }
-
-/* Where the lowest byte of a word of 32 bits lies. */
-enum { BYTE_LOWEST = __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? 0 : 3 };
 
 PSM_INLINE uint64_t round_up(uint64_t n, uint64_t power) { return (n + power - 1) & ~(power - 1); }
 

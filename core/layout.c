@@ -121,7 +121,7 @@ void psm_header_fill(struct header_shm *header, const struct geometry *g) {
 }
 
 int psm_header_judge(const struct header_shm *header, uint64_t file_size, struct geometry *g) {
-  if (header->magic == __builtin_bswap64(PSM_MAGIC)) return PSM_E_PLATFORM;
+  if (header->magic == bytes_reverse(PSM_MAGIC)) return PSM_E_PLATFORM;
   if (header->magic != PSM_MAGIC) return PSM_E_FORMAT;
   if (file_size < sizeof *header) return PSM_E_TRUNCATED;
   if (header->pointer_size != sizeof(void *)) return PSM_E_PLATFORM;

@@ -4,9 +4,7 @@
 
 #include "status.c" /* 0  result codes, the thread's last error */
 
-#include "os/posix/file.c"    /* 1  files and locks on their bytes */
-#include "os/posix/memory.c"  /*    mappings at an address */
-#include "os/posix/process.c" /*    processes, threads, waiting */
+#include "os/os.c" /* 1  files, mappings at an address, processes: the system's folder */
 
 #include "classes.c" /* 2  size to class and back */
 #include "layout.c"  /*    what lies where in the file */

@@ -103,17 +103,17 @@ void psm_seat_vacate(struct segment *s, int seat, uint32_t tenure) {
 
 /* Asks through a file of its own if the program has closed ours; if the path
  * is gone too there is nobody to ask. */
-static bool byte_held(const struct segment *s, uint64_t byte) {
+static bool byte_held(const struct segment *s, uint64_t byte, int kind) {
   os_file file = s->file;
   bool held = true;
   bool created;
-  if (os_file_is(file, &s->identity)) return os_byte_held(file, byte, 1);
+  if (os_file_is(file, &s->identity)) return os_byte_held(file, byte, 1, kind);
   int how = s->readonly ? OS_READ : OS_WRITE;
   bool hushed = psm_hush(true);
   int result = os_file_open(s->path, how, 0, &file, &created);
   (void)psm_hush(hushed);
   if (result != PSM_OK) return true;
-  if (os_file_is(file, &s->identity)) held = os_byte_held(file, byte, 1);
+  if (os_file_is(file, &s->identity)) held = os_byte_held(file, byte, 1, kind);
   os_file_close(file);
   return held;
 }
@@ -121,14 +121,14 @@ static bool byte_held(const struct segment *s, uint64_t byte) {
 bool psm_seat_alive(const struct segment *s, int seat) {
   const struct seat_shm *shm = &s->roster[seat];
   if (seat_state(at_load_acquire(&shm->tenure)) == SEAT_EMPTY) return false;
-  return seat == s->seat || byte_held(s, BYTE_SEATS + (uint64_t)seat);
+  return seat == s->seat || byte_held(s, BYTE_SEATS + (uint64_t)seat, OS_TRY);
 }
 
 /* A pid proves nothing in another PID namespace, but its absence does: only if
  * somebody of this pid sits here, or reads, the system is asked. */
 bool psm_mapping_shared(const struct segment *s) {
   uint32_t pid = os_process_id();
-  bool candidate = s->readonly || byte_held(s, BYTE_READERS);
+  bool candidate = s->readonly || byte_held(s, BYTE_READERS, OS_SHARED);
   int seats = (int)psm_seats_used(s);
   for (int seat = 0; seat < seats && !candidate; seat++)
     candidate = seat != s->seat && at_load(&s->roster[seat].pid) == pid && psm_seat_alive(s, seat);
@@ -136,7 +136,7 @@ bool psm_mapping_shared(const struct segment *s) {
 }
 
 bool psm_others_alive(const struct segment *s) {
-  if (byte_held(s, BYTE_READERS)) return true;
+  if (byte_held(s, BYTE_READERS, OS_SHARED)) return true;
   int seats = (int)psm_seats_used(s);
   for (int seat = 0; seat < seats; seat++) {
     const struct seat_shm *shm = &s->roster[seat];

@@ -91,7 +91,9 @@ static enum verdict file_judge(struct opening *o) {
     if (result == PSM_E_PLATFORM && !exclusive) return refuse_foreign(o);
     return refuse(exclusive ? PSM_E_EXISTS : result, o);
   }
-  if (os_byte_held(o->file, BYTE_SEATS, PSM_SEATS + 1)) return VERDICT_JOIN;
+  if (os_byte_held(o->file, BYTE_SEATS, PSM_SEATS, OS_TRY) ||
+      os_byte_held(o->file, BYTE_READERS, 1, OS_SHARED))
+    return VERDICT_JOIN;
   return at_load(&o->header.keep) != 0 ? VERDICT_REUSE : VERDICT_CREATE;
 }
 
@@ -415,14 +417,14 @@ void psm_segment_leave(struct segment *s) {
   bool has_file = !s->lost && psm_file_regain(s);
   if (has_file) (void)os_file_lock(s->file);
   if (s->seat != NO_SEAT) seat_leave(s);
-  if (has_file && !psm_others_alive(s) && at_load(&s->header->keep) == 0 &&
-      os_path_is(s->path, &s->identity))
-    os_file_remove(s->path);
+  bool last = has_file && !psm_others_alive(s) && at_load(&s->header->keep) == 0 &&
+              os_path_is(s->path, &s->identity);
   int seat = s->seat;
   anchor_weigh(s);
   bool shared = !s->lost && psm_mapping_shared(s);
   if (seat != NO_SEAT) psm_seat_vacate(s, seat, at_load(&s->roster[seat].tenure));
   if (!shared) os_unmap(s->base, (size_t)s->geometry.size);
+  if (last) os_file_remove(s->path);
   if (has_file) {
     /* A mapping that another copy of the library still uses keeps the locks. */
     if (seat != NO_SEAT) os_byte_unlock(s->file, BYTE_SEATS + (uint64_t)seat);

@@ -73,7 +73,7 @@ uint32_t psm_hint_next(struct segment *s, uint32_t cls, uint32_t unit) {
   return found < s->geometry.units ? found : NO_UNIT;
 }
 
-static bool group_offers(struct group group, uint32_t blocks) {
+static bool group_offers(struct group_ref group, uint32_t blocks) {
   return at_load_ordered(group.owner) == 0 &&
          bit_count(at_load_ordered(group.free)) >= offer_threshold(blocks);
 }
@@ -120,7 +120,7 @@ bool psm_group_valid(const struct segment *s, uint64_t id, uint32_t cls) {
 bool psm_group_release(struct segment *s, uint32_t cls, uint64_t id) {
   uint32_t unit = group_unit(id);
   uint32_t blocks = group_blocks(&s->classes->at[cls], group_index(id));
-  struct group group = group_at(s, unit, cls, group_index(id));
+  struct group_ref group = group_at(s, unit, cls, group_index(id));
   (void)at_exchange(group.owner, 0);
   uint32_t count = bit_count(at_load_ordered(group.free));
   if (count >= offer_threshold(blocks)) psm_hint_set(s, cls, unit);
@@ -130,7 +130,7 @@ bool psm_group_release(struct segment *s, uint32_t cls, uint64_t id) {
 bool psm_slab_idle(const struct segment *s, uint32_t unit, uint32_t cls) {
   const struct psm_class *c = &s->classes->at[cls];
   for (uint32_t i = 0; i < c->groups; i++) {
-    struct group group = group_at(s, unit, cls, i);
+    struct group_ref group = group_at(s, unit, cls, i);
     if (at_load_ordered(group.owner) != 0) return false;
     if (at_load_ordered(group.free) != full_mask(group_blocks(c, i))) return false;
   }
@@ -142,7 +142,7 @@ bool psm_slab_mark(struct segment *s, uint32_t unit, uint32_t cls) {
   bool all = true;
   for (uint32_t i = 0; i < c->groups && all; i++) {
     uint32_t nobody = 0;
-    struct group group = group_at(s, unit, cls, i);
+    struct group_ref group = group_at(s, unit, cls, i);
     all = at_cas(group.owner, &nobody, OWNER_MARK) &&
           at_load_ordered(group.free) == full_mask(group_blocks(c, i));
   }
@@ -164,7 +164,7 @@ void psm_slab_unmark(struct segment *s, uint32_t unit, uint32_t cls) {
 void psm_slab_prepare(struct segment *s, uint32_t unit, uint32_t cls) {
   const struct psm_class *c = &s->classes->at[cls];
   for (uint32_t i = 0; i < c->groups; i++) {
-    struct group group = group_at(s, unit, cls, i);
+    struct group_ref group = group_at(s, unit, cls, i);
     (void)at_exchange(group.owner, OWNER_MARK);
     at_store_release(group.free, full_mask(group_blocks(c, i)));
   }
@@ -233,7 +233,7 @@ void psm_cache_reclaim(struct segment *s, uint32_t index,
     uint32_t now;
     if (!group_class(s, id, &now)) continue;
     if (now != cls && slot_group(&cache->slots[now]) == id) continue;
-    struct group group = group_at(s, group_unit(id), now, group_index(id));
+    struct group_ref group = group_at(s, group_unit(id), now, group_index(id));
     if (at_load_acquire(group.owner) != index + 1) continue;
     uint64_t mask = now == cls ? full_mask(group_blocks(&s->classes->at[cls], group_index(id))) : 0;
     uint64_t bits = at_load(&slot->bits) & mask;
@@ -244,7 +244,7 @@ void psm_cache_reclaim(struct segment *s, uint32_t index,
 }
 
 uint64_t psm_group_cached(const struct segment *s, uint32_t cls, uint64_t id) {
-  struct group group = group_at(s, group_unit(id), cls, group_index(id));
+  struct group_ref group = group_at(s, group_unit(id), cls, group_index(id));
   uint32_t owner = at_load_ordered(group.owner);
   if (owner == 0 || owner > s->geometry.caches) return 0;
   const struct slot_shm *slot = &cache_at(s, owner - 1)->slots[cls];

@@ -126,21 +126,21 @@ PSM_INLINE bool groups_near(const struct segment *s, uint32_t cls) {
 }
 
 /* See layout.h. */
-struct group {
+struct group_ref {
   _Atomic uint64_t *free;
   _Atomic uint32_t *owner;
 };
 
-PSM_INLINE struct group group_on(const struct shelf *shelf, uint64_t unit, uint64_t index) {
+PSM_INLINE struct group_ref group_on(const struct shelf *shelf, uint64_t unit, uint64_t index) {
   char *free = shelf->free + unit * shelf->stride;
   char *owner = free + shelf->owners;
-  return (struct group){(_Atomic uint64_t *)(void *)free + index,
-                        (_Atomic uint32_t *)(void *)owner + index};
+  return (struct group_ref){(_Atomic uint64_t *)(void *)free + index,
+                            (_Atomic uint32_t *)(void *)owner + index};
 }
 
 /** A group of a unit that is, or is to be, a slab of this class. */
-PSM_INLINE struct group group_at(const struct segment *s, uint32_t unit, uint32_t cls,
-                                 uint32_t index) {
+PSM_INLINE struct group_ref group_at(const struct segment *s, uint32_t unit, uint32_t cls,
+                                     uint32_t index) {
   return group_on(&s->shelves[cls], unit, index);
 }
 

@@ -52,13 +52,15 @@ typedef struct PSMHandleTag *PSMHandle;
 
 /** Join the segment `name`, or create it with `size` bytes if nobody uses it.
  *
- *  A name is a path, as open() takes it; "shm:NAME" is NAME in the system's
- *  directory for shared memory. A file left behind by processes that are all
+ *  A name is a path, as open() takes it, in UTF-8 on Windows; "shm:NAME" is
+ *  NAME in the system's directory for shared memory, on Windows in a folder of
+ *  the user's temporary files. A file left behind by processes that are all
  *  dead is started afresh; a file that is no segment is refused, untouched.
  *  To join, `size` must be that of the segment. `address` NULL lets PSM
- *  choose; else it is a multiple of the page size and the segment is mapped
- *  there or not at all. A second call for the same segment in one process
- *  gives the same handle and is counted. New files are for their owner only.
+ *  choose; else it is a multiple of the page size, on Windows of 64 KiB, and
+ *  the segment is mapped there or not at all. A second call for the same
+ *  segment in one process gives the same handle and is counted. New files are
+ *  for their owner only.
  *
  *  Returns  the handle in `*handle`; NULL there on any failure.
  *  Errors   PSM_E_NAME, PSM_E_SIZE, PSM_E_ADDRESS, PSM_E_MEMBERS,
@@ -126,7 +128,8 @@ int PSMgetError(PSMHandle handle);
  *
  *  Children are members without these three calls; they serve programs that
  *  count. Each prepare entitles one child to one PSMexecuteInherit. The
- *  parent may leave in between: the segment waits for the child.
+ *  parent may leave in between: the segment waits for the child. Windows has
+ *  no fork: there all that can be done with a prepare is to cancel it.
  *
  *  Returns  `handle`; NULL on failure, and for NULL.
  *  Errors   PSM_E_HANDLE, PSM_E_READONLY, PSM_E_STATE (too many).
@@ -501,7 +504,7 @@ int PSMdeaths(PSMHandle handle, uint64_t *cursor, PSMMember *members, int count)
  */
 int PSMreap(PSMHandle handle);
 
-/** Give memory that is free back to the file system.
+/** Give memory that is free back to the file system, if that takes it.
  *
  *  Returns  0 and the bytes in `*bytes` (unless NULL), or a PSM_E_ code.
  *  Errors   PSM_E_HANDLE, PSM_E_READONLY.

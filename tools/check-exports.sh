@@ -10,8 +10,18 @@ trap 'rm -rf "$work"' EXIT
 
 PYTHONPATH=$tools PYTHONDONTWRITEBYTECODE=1 \
   python3 -c 'import fenced; print("\n".join(fenced.functions()))' | LC_ALL=C sort >"$work/declared"
-nm -D --defined-only "$library" >"$work/nm"
-awk '{ print $NF }' "$work/nm" | LC_ALL=C sort >"$work/exported"
+case $library in
+  *.dll) # the table of names comes last
+    objdump=x86_64-w64-mingw32-objdump
+    command -v $objdump >/dev/null || objdump=objdump
+    $objdump -p "$library" >"$work/table"
+    awk '/^\[Ordinal\/Name Pointer\]/ { names = 1 } names && /^\t\[/ { print $NF }' "$work/table"
+    ;;
+  *)
+    nm -D --defined-only "$library" >"$work/table"
+    awk '{ print $NF }' "$work/table"
+    ;;
+esac | LC_ALL=C sort >"$work/exported"
 
 if [ ! -s "$work/declared" ]; then
   echo "the header declares nothing" >&2

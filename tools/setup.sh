@@ -14,6 +14,8 @@
 #   swig      build, SWIG, and the languages it makes bindings for
 #   i686      build, and a compiler for 32-bit x86
 #   musl      build, and the C library musl
+#   windows   build, mingw-w64 for x86-64, and wine
+#   windows-32   build, and mingw-w64 for i686 (its wine takes another architecture's packages: not here)
 #   arm64 s390x riscv64   build, and a compiler and an emulator of that processor
 set -eu
 cd "$(dirname "$0")/.."
@@ -51,6 +53,8 @@ boost_package() {
 clang_has_libcxx() {
   echo '#include <string>' | clang++ -stdlib=libc++ -x c++ -fsyntax-only - 2>/dev/null
 }
+
+wine_loader() { [ -x /usr/lib/wine/wine64 ] || has wine64 || has wine; }
 
 libclang() {
   for library in /usr/lib/llvm-*/lib/libclang.so* /usr/lib/llvm-*/lib/libclang-[0-9]*.so* \
@@ -142,8 +146,8 @@ fi
 groups=" "
 for group in "$@"; do
   case $group in
-    test) groups="$groups build python rust format model fuzz swig i686 musl arm64 s390x $group " ;;
-    bench | coverage | swig | i686 | musl | arm64 | s390x | riscv64) groups="$groups build $group " ;;
+    test) groups="$groups build python rust format model fuzz swig i686 musl arm64 s390x windows windows-32 $group " ;;
+    bench | coverage | swig | i686 | musl | arm64 | s390x | riscv64 | windows | windows-32) groups="$groups build $group " ;;
     bench-python) groups="$groups python $group " ;;
     build | python | rust | format | model | fuzz) groups="$groups$group " ;;
     *) say "unknown group: $group"; exit 2 ;;
@@ -220,6 +224,14 @@ fi
 if in_groups i686; then
   need gcc-i686-linux-gnu has i686-linux-gnu-gcc
   need libc6-dev-i386-cross [ -e /usr/i686-linux-gnu/include/stdio.h ]
+fi
+if in_groups windows; then
+  need gcc-mingw-w64-x86-64-win32 has x86_64-w64-mingw32-gcc
+  need wine64 wine_loader
+  need util-linux has flock
+fi
+if in_groups windows-32; then
+  need gcc-mingw-w64-i686-win32 has i686-w64-mingw32-gcc
 fi
 if in_groups musl; then
   need musl-tools has musl-gcc

@@ -122,6 +122,8 @@ TOOLS = {
     "arm64": ["aarch64-linux-gnu-gcc", "qemu-aarch64-static"],
     "s390x": ["s390x-linux-gnu-gcc", "qemu-s390x-static"],
     "riscv64": ["riscv64-linux-gnu-gcc", "qemu-riscv64-static"],
+    "mingw64": ["x86_64-w64-mingw32-gcc"],
+    "mingw32": ["i686-w64-mingw32-gcc"],
 }
 ALL_PLATFORMS = ["i686", "musl", "arm64", "s390x"]  # the rest only on request
 
@@ -145,6 +147,24 @@ def musl(suite):
     foreign("musl")(suite)
     if shutil.which("musl-gcc"):
         foreign("musl-shared")(suite)
+
+
+def windows(preset):
+    """Built by mingw-w64 and run under wine; what wine has started is ended after that."""
+    def run(suite):
+        foreign(preset)(suite)
+        folder = ROOT / "build" / preset
+        if not (folder / "psm.dll").exists():
+            return
+        if suite.run("tools/check-exports.sh", folder / "psm.dll"):
+            suite.fail("exports of psm.dll")
+        else:
+            suite.passed += 1
+        cache = (folder / "CMakeCache.txt").read_text(encoding="utf-8")
+        loader = re.search(r"^PSM_WINE:\w+=(/.+)$", cache, re.MULTILINE)
+        if loader:
+            suite.run("tests/windows/wine", loader[1], folder, "--end")
+    return run
 
 
 def pytest(suite, folder="tests/python"):
@@ -260,6 +280,8 @@ SUITES = {
     "arm64": foreign("arm64", "arm64-at-64k", "arm64-at-38"),
     "s390x": foreign("s390x"),
     "riscv64": foreign("riscv64", "riscv64-at-38"),
+    "windows": windows("mingw64"),
+    "windows-32": windows("mingw32"),
     "platforms": platforms,
     "python": pytest,
     "rust": rust,
@@ -283,6 +305,7 @@ PLATFORMS = {
     "Linux, s390x (QEMU)": ["s390x"],
     "Linux, riscv64 (QEMU)": ["riscv64"],
     "Windows (wine)": ["windows"],
+    "Windows, 32 bits (wine)": ["windows-32"],
     "one meets the other": ["platforms"],
 }
 ON_REQUEST = ["riscv64"]  # not part of all

@@ -1,7 +1,8 @@
 /* The contract with the operating system: all that the floors above may use.
  *
  * Calls that return int give PSM_OK or a PSM_E_ code, and set the thread's
- * error unless they are said to be quiet. One folder per system implements it.
+ * error unless they are said to be quiet. One folder per system implements it;
+ * os.c chooses. Names, paths and texts are UTF-8 on every system.
  */
 #ifndef PSM_OS_H
 #define PSM_OS_H
@@ -9,8 +10,12 @@
 #include <stddef.h>
 
 #include "compiler.h"
-#include "posix/os_types.h"
 #include "status.h"
+#if defined(_WIN32)
+#include "win32/os_types.h"
+#else
+#include "posix/os_types.h"
+#endif
 
 enum { OS_READ = 0, OS_WRITE = 1, OS_CREATE = 2 };
 enum { OS_TRY = 0, OS_WAIT = 1, OS_SHARED = 2 };
@@ -51,6 +56,9 @@ int os_file_commit(os_file file, uint64_t offset, uint64_t count);
 
 /** Give the memory behind these bytes back; they read as zero. Quiet. */
 int os_file_punch(os_file file, uint64_t offset, uint64_t count);
+
+/** Remove a file that this process does not map. Best effort: one that is left
+ *  is begun afresh by the next who opens it. */
 void os_file_remove(const char *path);
 
 /** Call `visit` with the first bytes of each plain file beside `path`, until
@@ -61,10 +69,11 @@ void os_siblings_read(const char *path, void *bytes, size_t count,
 /** The system's folder for shared memory, as a path within it. */
 const char *os_shared_folder(void);
 
-/* ---- Kernel locks on single bytes of a file; the kernel drops them when the
- *      holder's last descriptor goes ---- */
+/* ---- Kernel locks on single bytes of a file, beyond any data; the kernel drops
+ *      them when the holder's last descriptor goes, or its process ---- */
 
-/** OS_TRY: PSM_E_STATE, quietly, if it is held by another. */
+/** OS_TRY: PSM_E_STATE, quietly, if it is held by another. That somebody asks
+ *  at this moment whether it is held makes no difference. */
 int os_byte_lock(os_file file, uint64_t byte, int how);
 void os_byte_unlock(os_file file, uint64_t byte);
 
@@ -74,11 +83,13 @@ int os_file_lock(os_file file);
 void os_file_unlock(os_file file);
 
 /** Does anyone but this open file hold a lock in the range? Quiet; yes if
- *  the system will not tell. */
-bool os_byte_held(os_file file, uint64_t byte, uint64_t count);
+ *  the system will not tell. `kind` OS_SHARED, for bytes that are locked so:
+ *  under os_file_lock only, for some systems must take them for a moment. */
+bool os_byte_held(os_file file, uint64_t byte, uint64_t count, int kind);
 
 /* ---- Memory ---- */
 
+/** What the addresses of mappings are multiples of, in bytes. */
 size_t os_page_size(void);
 
 /** Map a whole file at exactly this address. PSM_E_ADDRESS, quietly, if the
@@ -86,8 +97,8 @@ size_t os_page_size(void);
 int os_map(os_file file, void *address, size_t size, bool writable);
 void os_unmap(void *address, size_t size);
 
-/** Map the same file once more, in place of the present mapping: a mapping
- *  keeps the open file behind it, and so its locks. */
+/** Map the same file once more, in place of the present mapping: that keeps the
+ *  open file behind it, and so its locks. */
 bool os_remap(os_file file, void *address, size_t size, bool writable);
 
 /** Have nothing there: the range stays taken and may not be touched. */
@@ -105,7 +116,8 @@ enum { OS_LARGE_PAGE = 2 << 20 };
  */
 bool os_populate_large(void *address);
 
-/** Keep the open file, and so its locks, by a mapping of one page somewhere.
+/** Map one page somewhere, by which os_mapped_beside tells a user of the file.
+ *  It also keeps the open file, and so its locks, where mappings do.
  *
  *  Returns  the mapping, for os_unmap with the page size; NULL if none.
  */
@@ -145,7 +157,8 @@ void os_mutex_lock(os_mutex *mutex);
 void os_mutex_unlock(os_mutex *mutex);
 void os_run_once(os_once *once, void (*function)(void));
 
-/** Call these around every fork of this process; register once. */
+/** Call these around every fork of this process, if there is such a thing;
+ *  register once. */
 void os_on_fork(void (*before)(void), void (*parent)(void), void (*child)(void));
 
 /** Call `function` when a thread ends that has called os_thread_watch. */

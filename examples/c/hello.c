@@ -6,12 +6,16 @@
  *   hello churn NAME   allocate and free until the input ends
  */
 #include <inttypes.h>
-#include <poll.h>
 #include <psm.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#if defined(_WIN32)
+#include <windows.h>
+#else
+#include <poll.h>
 #include <unistd.h>
+#endif
 
 #define MAGIC UINT64_C(0x50534d2d48454c4f) /* PSM-HELO */
 
@@ -110,11 +114,17 @@ static void read_hello(const char *name) {
   PSMdeinit(segment);
 }
 
+#if defined(_WIN32)
+static int input_ended(void) {
+  return !PeekNamedPipe(GetStdHandle(STD_INPUT_HANDLE), NULL, 0, NULL, NULL, NULL);
+}
+#else
 static int input_ended(void) {
   char byte;
   struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
   return poll(&input, 1, 0) > 0 && read(STDIN_FILENO, &byte, 1) == 0;
 }
+#endif
 
 /* Each block holds its own address. */
 static void give_back(PSMHandle segment, void **block) {

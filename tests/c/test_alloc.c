@@ -399,6 +399,15 @@ CASE(trim_gives_memory_back) {
   PSMHandle handle = h_init(h_shm_name(""), 64 * MIB);
   void *block[50], *stays = PSMalloc(handle, 100);
   CHECK(stays != NULL);
+  if (!h_can_punch(h_path("punch"))) {
+    uint64_t none = 1;
+    PSMfree(handle, PSMalloc(handle, MIB));
+    CHECK_EQ(PSMtrim(handle, &none), 0);
+    CHECK_EQ(none, 0);
+    h_work(handle);
+    h_sound(handle);
+    SKIP("this system gives nothing back of a file that is mapped");
+  }
   for (int round = 0; round < 3; round++) {
     for (int i = 0; i < 50; i++) {
       block[i] = PSMalloc(handle, MIB);
@@ -426,13 +435,15 @@ CASE(trim_gives_memory_back) {
 /* Where pages are larger than units, only whole pages of free units are given back. */
 CASE(trim_gives_whole_pages) {
   PSMHandle handle = h_init(h_shm_name(""), MIB);
-  const size_t unit = h_stat(handle).unit, page = (size_t)sysconf(_SC_PAGESIZE);
+  const size_t unit = h_stat(handle).unit, page = h_page_size();
   const size_t grain = page > unit ? page : unit, size = 3 * unit;
   CHECK_EQ(PSMtrim(handle, NULL), 0);
   char *block[100];
   size_t count = 0;
   while (count < 100 && (block[count] = PSMalloc(handle, size)) != NULL) count++;
   CHECK(count > 50 && count < 100);
+  if (!h_can_punch(h_path("punch")))
+    SKIP("this system gives nothing back of a file that is mapped");
   uint64_t expected = 0, bytes = 0, committed = h_stat(handle).committed;
   for (size_t i = 0; i < count; i += 16) { /* runs of up to 15 blocks, and one that stays */
     size_t last = i + 15 < count ? i + 15 : count - 1;

@@ -3,6 +3,7 @@
 
 #include <sched.h>
 #include <sys/mount.h>
+#include <sys/syscall.h>
 
 CASE(address_is_taken) {
   PSMHandle handle = h_init(h_shm_name(""), MIB);
@@ -179,6 +180,58 @@ CASE(creation_on_a_full_disk) {
     CHECK(!h_exists(path));
     CHECK(unlink(h_text("%s/ballast", disk)) == 0);
   }
+}
+
+/* ---- A file system without fallocate ------------------------------------------- */
+
+/* From now on, here and in programs that are started, the kernel knows no such call. The filter is
+ * as in the kernel's headers, which not every C library comes with. */
+static void be_without_fallocate(void) {
+  struct instruction {
+    uint16_t code;
+    uint8_t if_true, if_false;
+    uint32_t value;
+  } code[] = {
+      {0x20, 0, 0, 0}, /* load the call's number */
+      {0x15, 0, 1, SYS_fallocate},
+      {0x06, 0, 0, 0x00050000 | EOPNOTSUPP},
+      {0x06, 0, 0, 0x7fff0000},
+  };
+  struct {
+    uint16_t count;
+    struct instruction *instructions;
+  } filter = {sizeof code / sizeof *code, code};
+  CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+  if (prctl(PR_SET_SECCOMP, 2, &filter, 0, 0) != 0) {
+    SKIP_EMULATED("has no filters of system calls");
+    SKIP("no filter of system calls: %s", strerror(errno));
+  }
+  CHECK(fallocate(0, 0, 0, 1) != 0 && errno == EOPNOTSUPP);
+}
+
+/* Room is made by writing, and what is there stays: the header among it. */
+CASE(no_fallocate) {
+  be_without_fallocate();
+  PSMHandle handle = h_init(h_shm_name(""), 64 * MIB);
+  h_work(handle);
+  void *block = PSMalloc(handle, 8 * MIB);
+  CHECK(block != NULL);
+  CHECK(h_blocks_of(h_shm_path("")) * 512 >= (long long)(8 * MIB));
+  CHECK_EQ(h_wait(h_spawn("joins_without_fallocate", h_shm_name(""), NULL)), 0);
+  uint64_t bytes = 1;
+  PSMfree(handle, block);
+  CHECK_EQ(PSMtrim(handle, &bytes), 0);
+  CHECK_EQ(bytes, 0); /* it gives nothing back either */
+  h_sound(handle);
+  PSMdeinit(handle);
+  CHECK(!h_exists(h_shm_path("")));
+}
+EXEC_CHILD(joins_without_fallocate) {
+  PSMHandle handle = h_init(argv[0], 64 * MIB);
+  h_work(handle);
+  h_sound(handle);
+  PSMdeinit(handle);
+  return 0;
 }
 
 /* ---- Crowds and sudden ends ----------------------------------------------------- */

@@ -4,8 +4,10 @@
  */
 #include "harness.h"
 
+#if !defined(_WIN32)
 #include <dlfcn.h>
 #include <sys/syscall.h>
+#endif
 
 #ifndef PSM_SHARED_LIBRARY
 #define PSM_SHARED_LIBRARY ""
@@ -37,18 +39,44 @@ static const char *library_path(void) {
   return path;
 }
 
+#if defined(_WIN32)
+static void need_loading(void) {}
+static void *library_load(const char *path) {
+  HMODULE library = LoadLibraryW(h_wide(path));
+  if (library == NULL) FAIL("%s: error %lu", path, GetLastError());
+  return library;
+}
+static void *library_find(void *library, const char *name) {
+  return (void *)(intptr_t)GetProcAddress((HMODULE)library, name);
+}
+static bool is_mapped(PSMHandle handle) {
+  MEMORY_BASIC_INFORMATION region;
+  CHECK(VirtualQuery((void *)handle, &region, sizeof region) != 0);
+  return region.State != MEM_FREE;
+}
+#else
 static void need_loading(void) {
   if (dlopen(NULL, RTLD_NOW) == NULL) SKIP("a static program of this C library loads no other");
 }
+static void *library_load(const char *path) {
+  void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+  if (library == NULL) FAIL("%s", dlerror());
+  return library;
+}
+static void *library_find(void *library, const char *name) { return dlsym(library, name); }
+static bool is_mapped(PSMHandle handle) {
+  unsigned char in_core;
+  return mincore((void *)handle, 1, &in_core) == 0;
+}
+#endif
 
 static void second_copy_load(void) {
   static const char *const names[] = {"PSMinit",      "PSMopen",      "PSMdeinit", "PSMalloc",
                                       "PSMfree",      "PSMcheck",     "PSMlock",   "PSMunlock",
                                       "PSMlastError", "PSMclearError"};
-  void *library = dlopen(library_path(), RTLD_NOW | RTLD_LOCAL);
-  if (library == NULL) FAIL("%s", dlerror());
+  void *library = library_load(library_path());
   for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-    void *function = dlsym(library, names[i]);
+    void *function = library_find(library, names[i]);
     CHECK(function != NULL);
     memcpy((char *)B + i * sizeof function, &function, sizeof function);
   }
@@ -85,11 +113,6 @@ static PSMHandle init_by(const struct copy *copy) {
   copy->init(h_shm_name(""), 2 * MIB, NULL, &handle);
   if (handle == NULL) FAIL("a copy cannot join: %d", copy->last_error());
   return handle;
-}
-
-static bool is_mapped(PSMHandle handle) {
-  unsigned char in_core;
-  return mincore((void *)handle, 1, &in_core) == 0;
 }
 
 /* Both join, work together, and leave in either order; the first may come back meanwhile. */
@@ -150,33 +173,31 @@ CASE(one_copy_only_reads) {
   }
 }
 
+EXEC_CHILD(reads_first) {
+  const PSMOptions reading = {2 * MIB, NULL, 0, PSM_OPEN_READONLY};
+  PSMHandle handle, other;
+  second_copy_load();
+  CHECK_EQ(A->open(h_shm_name(""), &reading, &handle), 0);
+  B->clear_error();
+  B->init(h_shm_name(""), 2 * MIB, NULL, &other);
+  if (other != NULL) exchange(handle, B, B);
+  if (other == NULL) CHECK_EQ(B->last_error(), PSM_E_ADDRESS);
+  B->deinit(other);
+  CHECK(is_mapped(handle));
+  A->deinit(handle);
+  CHECK(!is_mapped(handle));
+  return 0;
+}
+
 CASE(a_copy_that_reads_comes_first) {
   need_loading();
-  const PSMOptions reading = {2 * MIB, NULL, 0, PSM_OPEN_READONLY};
   (void)library_path();
-  h_gate go = h_gate_new();
-  pid_t both = h_fork();
-  if (both == 0) {
-    second_copy_load();
-    h_gate_pass(go);
-    PSMHandle handle, other;
-    CHECK_EQ(A->open(h_shm_name(""), &reading, &handle), 0);
-    B->clear_error();
-    B->init(h_shm_name(""), 2 * MIB, NULL, &other);
-    if (other != NULL) exchange(handle, B, B);
-    if (other == NULL) CHECK_EQ(B->last_error(), PSM_E_ADDRESS);
-    B->deinit(other);
-    CHECK(is_mapped(handle));
-    A->deinit(handle);
-    CHECK(!is_mapped(handle));
-    h_quit(0);
-  }
   PSMHandle handle = h_init(h_shm_name(""), 2 * MIB);
-  h_gate_open(go);
-  CHECK_EQ(h_wait(both), 0);
+  CHECK_EQ(h_wait(h_spawn("reads_first", NULL)), 0);
   PSMdeinit(handle);
 }
 
+#if H_HAS_FORK
 /* For others they are two members of one pid, who come, go and die each by itself. */
 CASE(two_copies_as_others_see_them) {
   need_loading();
@@ -283,3 +304,7 @@ CASE(two_copies_fork) {
   B->deinit(handle);
   CHECK(!h_exists(h_shm_path("")));
 }
+#else
+LEFT_OUT(two_copies_as_others_see_them, "Windows has no descriptors to close")
+LEFT_OUT(two_copies_fork, "Windows has no fork")
+#endif

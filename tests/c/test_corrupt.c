@@ -16,9 +16,9 @@ struct inside {
   _Atomic uint32_t *owners;
 };
 
-static struct inside inside_new(void) {
+static struct inside inside_of(PSMHandle handle) {
   struct inside in;
-  in.handle = h_init(h_shm_name(""), MIB);
+  in.handle = handle;
   in.base = (char *)(void *)in.handle;
   CHECK(psm_geometry(&in.g, MIB, (uintptr_t)in.base));
   in.header = (void *)in.base;
@@ -29,6 +29,8 @@ static struct inside inside_new(void) {
   return in;
 }
 
+static struct inside inside_new(void) { return inside_of(h_init(h_shm_name(""), MIB)); }
+
 static uint32_t unit_of(const struct inside *in, const void *block) {
   return (uint32_t)(((uintptr_t)block - (uintptr_t)in->base - in->g.data) >> in->g.shift);
 }
@@ -37,16 +39,16 @@ static struct slab_shm *slab_of(const struct inside *in, uint32_t unit) {
   return (void *)(in->base + in->g.slabs + (uint64_t)unit * in->g.slab_size);
 }
 
-struct group {
+struct group_ref {
   _Atomic uint64_t *free;
   _Atomic uint32_t *owner;
 };
 
 /* One of those in the descriptor. */
-static struct group group_of(const struct inside *in, uint32_t unit, uint32_t index) {
+static struct group_ref group_of(const struct inside *in, uint32_t unit, uint32_t index) {
   _Atomic uint64_t *free = slab_of(in, unit)->groups;
   _Atomic uint32_t *owner = (void *)(free + in->g.near_groups);
-  return (struct group){free + index, owner + index};
+  return (struct group_ref){free + index, owner + index};
 }
 
 static struct cache_shm *cache_of(const struct inside *in, uint32_t index) {
@@ -57,15 +59,17 @@ static uint32_t class_of(const struct inside *in, size_t size) {
   return size_class(in->g.classes, size);
 }
 
+MEMBER(hears) { h_quit(PSMgetError(handle) == PSM_E_CORRUPT ? 0 : 1); }
+
 /* PSMcheck refuses, with these words in its sentence, and everybody hears. */
 static void found(const struct inside *in, const char *words) {
   CHECK_EQ(PSMgetError(in->handle), 0);
   CHECK_EQ(PSMcheck(in->handle), PSM_E_CORRUPT);
   if (strstr(PSMerrorString(PSMlastError()), words) == NULL)
     FAIL("not '%s': %s", words, PSMerrorString(PSMlastError()));
-  pid_t child = h_fork();
-  if (child == 0) h_quit(PSMgetError(in->handle) == PSM_E_CORRUPT ? 0 : 1);
-  CHECK_EQ(h_wait(child), 0);
+  /* Nobody joins a segment with such a header; a child by fork is a member already. */
+  if (!H_HAS_FORK && at_load(&in->header->units) != in->g.units) return;
+  CHECK_EQ(h_wait(h_member(in->handle, "hears", NULL)), 0);
 }
 
 /* Calls may refuse now; they end, and stay inside. */
@@ -331,7 +335,7 @@ CASE(publication_to_nowhere) {
 CASE(marks_of_the_dead) {
   struct inside in = inside_new();
   uint32_t unit = unit_of(&in, PSMalloc(in.handle, 16));
-  struct group group = group_of(&in, unit, 1);
+  struct group_ref group = group_of(&in, unit, 1);
   CHECK_EQ(at_load(group.owner), 0);
   at_store(group.owner, OWNER_MARK);
   at_store(&in.spans->marked, unit + 1);
@@ -344,19 +348,22 @@ CASE(marks_of_the_dead) {
   goes_on(&in);
 }
 
+MEMBER(dies_after_publishing) {
+  struct inside in = inside_of(handle);
+  void **root = PSMgetUser(handle);
+  *root = PSMalloc(handle, 100);
+  struct cache_shm *cache = cache_of(&in, 2);
+  at_store(&cache->to_where, PSM_USER_OFFSET);
+  at_store(&cache->to_block, PSMoffset(handle, *root));
+  h_die();
+}
+
 /* PSMfreeFrom of a block that a dead process had published a moment ago. */
 CASE(publication_taken_before_it_is_settled) {
   struct inside in = inside_new();
   void **root = PSMgetUser(in.handle);
   PSMfree(in.handle, PSMalloc(in.handle, 100)); /* takes cache 1 */
-  pid_t child = h_fork();
-  if (child == 0) {
-    *root = PSMalloc(in.handle, 100);
-    struct cache_shm *cache = cache_of(&in, 2);
-    at_store(&cache->to_where, PSM_USER_OFFSET);
-    at_store(&cache->to_block, PSMoffset(in.handle, *root));
-    raise(SIGKILL);
-  }
+  pid_t child = h_member(in.handle, "dies_after_publishing", NULL);
   CHECK_EQ(h_wait(child), 1000 + SIGKILL);
   CHECK(at_load(&cache_of(&in, 2)->to_block) != 0);
   CHECK_EQ(PSMfreeFrom(in.handle, root), 0);
@@ -375,22 +382,25 @@ CASE(publication_taken_before_it_is_settled) {
   goes_on(&in);
 }
 
+MEMBER(dies_after_claiming) {
+  struct inside in = inside_of(handle);
+  uint32_t unit = (uint32_t)atoi(argv[0]);
+  CHECK(PSMalloc(handle, 16) != NULL); /* takes cache 2 */
+  at_store(&cache_of(&in, 2)->slots[class_of(&in, 1000)].group, 1 + (uint64_t)unit * PSM_GROUPS);
+  at_store(group_of(&in, unit, 0).owner, 3);
+  h_die();
+}
+
 /* Killed between the claim of a group and the second look at the table, when the slab had just
  * been cut anew: only the slot of its former class names the group. */
 CASE(group_claimed_after_its_slab_was_cut_anew) {
   struct inside in = inside_new();
   void *block = PSMalloc(in.handle, 100);
   uint32_t unit = unit_of(&in, block);
-  struct group group = group_of(&in, unit, 0);
+  struct group_ref group = group_of(&in, unit, 0);
   for (int i = 0; i < 100; i++) CHECK(PSMalloc(in.handle, 100) != NULL); /* lets the group go */
   CHECK_EQ(at_load(group.owner), 0);
-  pid_t child = h_fork();
-  if (child == 0) {
-    CHECK(PSMalloc(in.handle, 16) != NULL); /* takes cache 2 */
-    at_store(&cache_of(&in, 2)->slots[class_of(&in, 1000)].group, 1 + (uint64_t)unit * PSM_GROUPS);
-    at_store(group.owner, 3);
-    raise(SIGKILL);
-  }
+  pid_t child = h_member(in.handle, "dies_after_claiming", h_text("%u", unit), NULL);
   CHECK_EQ(h_wait(child), 1000 + SIGKILL);
   h_sound(in.handle);
   CHECK_EQ(PSMreap(in.handle), 1);

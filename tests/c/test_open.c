@@ -1,6 +1,11 @@
 /* Names, and PSMopen with its options. */
 #include "harness.h"
 
+#if defined(_WIN32)
+#include <aclapi.h>
+#include <sddl.h>
+#endif
+
 static int open_is(const char *name, size_t size, uint32_t flags) {
   PSMOptions options = {size, NULL, 0, flags};
   PSMHandle handle = (PSMHandle)(uintptr_t)1;
@@ -18,8 +23,9 @@ CASE(names) {
   char *name = malloc(6000);
   CHECK(name != NULL);
   memset(name, 'x', 6000);
-  memcpy(name, "/dev/shm/", 9);
-  name[9 + 256] = 0; /* a component that is too long */
+  size_t folder = strlen(h_shm_folder());
+  memcpy(name, h_shm_folder(), folder);
+  name[folder + 256] = 0; /* a component that is too long */
   CHECK_EQ(open_is(name, MIB, 0), PSM_E_NAME);
   memset(name, 'x', 6000);
   memcpy(name, "shm:", 4);
@@ -41,9 +47,11 @@ CASE(names) {
   memcpy(name, h_text("shm:%s", h_prefix), prefix + 4);
   name[4 + 255] = 0;
   CHECK_EQ(open_is(name, MIB, 0), 0);
-  CHECK_EQ(open_is(h_shm_name(" \n%s\xc3\xa9\"'$(x);"), MIB, 0), 0);
+  CHECK_EQ(open_is(h_shm_name(H_HAS_FORK ? " \n%s\xc3\xa9\"'$(x);" : " %s\xc3\xa9'$(x);"), MIB, 0),
+           0);
   CHECK(chdir(h_directory) == 0);
-  CHECK_EQ(open_is("SHM:x", MIB, 0), 0); /* only "shm:" is special */
+  /* Only "shm:" is special; and Windows has no files with a colon in their name. */
+  CHECK_EQ(open_is("SHM:x", MIB, 0), H_HAS_FORK ? 0 : PSM_E_NAME);
   free(name);
 }
 
@@ -63,6 +71,11 @@ CASE(null_arguments) {
   CHECK(!h_exists(h_shm_path("")));
 }
 
+EXEC_CHILD(joins_and_ends) {
+  h_init(argv[0], MIB);
+  h_quit(0);
+}
+
 CASE(join) {
   CHECK_EQ(open_is(h_shm_name(""), MIB, PSM_OPEN_JOIN), PSM_E_NOT_FOUND);
   CHECK_EQ(open_is(h_shm_name(""), 0, PSM_OPEN_JOIN), PSM_E_NOT_FOUND);
@@ -77,12 +90,7 @@ CASE(join) {
   CHECK_EQ(h_wait(h_spawn("joins", h_shm_name(""), NULL)), 0);
   PSMdeinit(handle);
   /* What the dead left is nothing to join. */
-  pid_t child = h_fork();
-  if (child == 0) {
-    h_init(h_shm_name(""), MIB);
-    h_quit(0);
-  }
-  CHECK_EQ(h_wait(child), 0);
+  CHECK_EQ(h_wait(h_spawn("joins_and_ends", h_shm_name(""), NULL)), 0);
   CHECK_EQ(open_is(h_shm_name(""), MIB, PSM_OPEN_JOIN), PSM_E_NOT_FOUND);
 }
 EXEC_CHILD(joins) {
@@ -120,12 +128,7 @@ CASE(keep) {
   CHECK_EQ(open_is(h_shm_name(""), MIB, PSM_OPEN_EXCLUSIVE), PSM_E_EXISTS);
   CHECK_EQ(open_is(h_shm_name(""), 2 * MIB, 0), PSM_E_SIZE);
   /* PSMinit goes on with it too; a death does not make it start afresh. */
-  pid_t child = h_fork();
-  if (child == 0) {
-    h_init(h_shm_name(""), MIB);
-    h_quit(0);
-  }
-  CHECK_EQ(h_wait(child), 0);
+  CHECK_EQ(h_wait(h_spawn("joins_and_ends", h_shm_name(""), NULL)), 0);
   PSMHandle again = h_init(h_shm_name(""), MIB);
   CHECK_PTR(again, handle);
   CHECK(h_intact(*root, 1000, 10));
@@ -220,14 +223,7 @@ EXEC_CHILD(reads) {
   h_gate_pass(go);
   CHECK(h_intact(block + 1, 996, 4));
   /* The pages refuse as well. */
-  pid_t child = h_fork();
-  if (child == 0) {
-    struct sigaction plain = {.sa_handler = SIG_DFL};
-    sigaction(SIGSEGV, &plain, NULL);
-    *(volatile uint32_t *)block = 1;
-    h_quit(0);
-  }
-  CHECK_EQ(h_wait(child), 1000 + SIGSEGV);
+  CHECK(h_refuses_writing(block));
   h_gate_open(ready);
   h_gate_pass(go);
   CHECK(h_intact(block + 1, 996, 4)); /* the writer has left */
@@ -235,6 +231,33 @@ EXEC_CHILD(reads) {
   return 0;
 }
 
+/* Readers share one lock: each of them keeps the file, and the last one removes it. */
+CASE(two_readers_are_left) {
+  h_gate ready = h_gate_new(), go[2] = {h_gate_new(), h_gate_new()};
+  pid_t reader[2];
+  PSMHandle handle = h_init(h_shm_name(""), MIB);
+  for (int i = 0; i < 2; i++) {
+    reader[i] = h_spawn("reads_until_told", h_gate_text(ready), h_gate_text(go[i]), NULL);
+    h_gate_pass(ready);
+  }
+  PSMdeinit(handle);
+  for (int i = 0; i < 2; i++) {
+    CHECK(h_exists(h_shm_path("")));
+    h_gate_open(go[i]);
+    CHECK_EQ(h_wait(reader[i]), 0);
+  }
+  CHECK(!h_exists(h_shm_path("")));
+}
+EXEC_CHILD(reads_until_told) {
+  PSMHandle handle = h_open(h_shm_name(""), 0, PSM_OPEN_READONLY);
+  h_gate_open(h_gate_from(argv[0]));
+  h_gate_pass(h_gate_from(argv[1]));
+  CHECK_EQ(PSMcheck(handle), 0);
+  PSMdeinit(handle);
+  return 0;
+}
+
+#if !defined(_WIN32)
 CASE(mode_bits) {
   struct stat st;
   umask(022);
@@ -254,6 +277,37 @@ CASE(mode_bits) {
   }
 }
 
+#else
+/* Whom the list of a file's rights lets in, as system security identifiers in text. */
+static char *rights_of(const char *path) {
+  PSECURITY_DESCRIPTOR security;
+  wchar_t *text;
+  CHECK_EQ(GetNamedSecurityInfoW(h_wide(path), SE_FILE_OBJECT, DACL_SECURITY_INFORMATION, NULL,
+                                 NULL, NULL, NULL, &security),
+           ERROR_SUCCESS);
+  CHECK(ConvertSecurityDescriptorToStringSecurityDescriptorW(
+      security, SDDL_REVISION_1, DACL_SECURITY_INFORMATION, &text, NULL));
+  char *narrow = h_text("%ls", text);
+  LocalFree(text);
+  LocalFree(security);
+  return narrow;
+}
+
+/* Everybody is WD. */
+CASE(mode_bits) {
+  static const uint32_t modes[] = {0, 0600, 0640, 0666, 0644};
+  for (size_t i = 0; i < sizeof modes / sizeof *modes; i++) {
+    PSMOptions options = {MIB, NULL, modes[i], 0};
+    PSMHandle handle = NULL;
+    CHECK_EQ(PSMopen(h_path("rights"), &options, &handle), 0);
+    char *rights = rights_of(h_path("rights"));
+    if ((strstr(rights, ";WD)") != NULL) != ((modes[i] & 04) != 0))
+      FAIL("%o: %s", modes[i], rights);
+    PSMdeinit(handle);
+  }
+}
+#endif
+
 CASE(given_address_with_options) {
   PSMHandle probe = h_init(h_shm_name("probe"), MIB), handle = NULL;
   PSMOptions options = {MIB, (char *)probe + 32 * MIB, 0, 0};
@@ -270,7 +324,7 @@ CASE(given_address_with_options) {
 /* A hard link is the same file: one segment, whichever name is used. */
 CASE(two_names_for_one_file) {
   PSMHandle handle = h_init(h_path("first"), MIB);
-  CHECK(link(h_path("first"), h_path("second")) == 0);
+  CHECK(h_link(h_path("first"), h_path("second")));
   CHECK_PTR(h_init(h_path("second"), MIB), handle); /* counted, in one process */
   PSMdeinit(handle);
   pid_t child = h_spawn("joins_by_the_second_name", NULL);

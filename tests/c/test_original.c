@@ -75,7 +75,7 @@ CASE(three_segments_at_once) {
     CHECK(h_intact(block[i], 100 * KIB, (uint64_t)i));
     CHECK_PTR(PSMsegmentOf(block[i]), handle[i]);
     for (int j = 0; j < i; j++) {
-      size_t distance = (size_t)llabs((char *)handle[i] - (char *)handle[j]);
+      size_t distance = (size_t)llabs((long long)((char *)handle[i] - (char *)handle[j]));
       CHECK(distance >= MIB * (size_t)(j + 1));
     }
   }
@@ -87,16 +87,16 @@ CASE(three_segments_at_once) {
   CHECK(!h_exists(h_shm_path("0")) && !h_exists(h_shm_path("2")));
 }
 
+EXEC_CHILD(fills_and_ends) {
+  PSMHandle handle = h_init(h_shm_name(""), MIB);
+  uint64_t *user = PSMgetUser(handle);
+  *user = 4711;
+  for (int i = 0; i < 9; i++) CHECK(PSMalloc(handle, 105 * KIB) != NULL);
+  h_quit(0);
+}
+
 CASE(file_without_user_starts_afresh) {
-  pid_t child = h_fork();
-  if (child == 0) {
-    PSMHandle handle = h_init(h_shm_name(""), MIB);
-    uint64_t *user = PSMgetUser(handle);
-    *user = 4711;
-    for (int i = 0; i < 9; i++) CHECK(PSMalloc(handle, 105 * KIB) != NULL);
-    h_quit(0);
-  }
-  CHECK_EQ(h_wait(child), 0);
+  CHECK_EQ(h_wait(h_spawn("fills_and_ends", NULL)), 0);
   CHECK(h_exists(h_shm_path("")));
   PSMHandle handle = h_init(h_shm_name(""), MIB);
   CHECK_EQ(*(uint64_t *)PSMgetUser(handle), 0);
@@ -104,12 +104,7 @@ CASE(file_without_user_starts_afresh) {
   for (int i = 0; i < 9; i++) CHECK(PSMalloc(handle, 105 * KIB) != NULL);
   PSMdeinit(handle);
   /* Also with another size than the dead had. */
-  child = h_fork();
-  if (child == 0) {
-    h_init(h_shm_name(""), MIB);
-    h_quit(0);
-  }
-  CHECK_EQ(h_wait(child), 0);
+  CHECK_EQ(h_wait(h_spawn("fills_and_ends", NULL)), 0);
   handle = h_init(h_shm_name(""), 3 * MIB);
   CHECK_EQ(h_stat(handle).size, 3 * MIB);
   PSMdeinit(handle);
@@ -222,9 +217,9 @@ CASE(given_address) {
                           h_text("%p", (void *)(address + 8 * MIB)), "0", NULL)),
            0);
   /* Taken, in part taken, and not aligned. */
-  const size_t page = (size_t)sysconf(_SC_PAGESIZE);
-  char *bad[] = {(char *)probe, (char *)probe + 4 * MIB - page, (char *)probe - MIB + page,
-                 address + 16 * MIB + 100, address + 16 * MIB + 512};
+  char *bad[] = {(char *)probe, (char *)probe + 4 * MIB - h_granule(),
+                 (char *)probe - MIB + h_granule(), address + 16 * MIB + 100,
+                 address + 16 * MIB + 512};
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
     PSMHandle other = (PSMHandle)(uintptr_t)1;
     PSMclearError();
@@ -371,7 +366,7 @@ EXEC_CHILD(leave_later) {
 
 CASE(relative_name_and_chdir) {
   CHECK(chdir(h_directory) == 0);
-  CHECK(mkdir("inner", 0700) == 0);
+  CHECK(h_mkdir("inner"));
   PSMHandle handle = h_init("segment", MIB);
   CHECK(h_exists(h_path("segment")));
   CHECK(chdir("inner") == 0);

@@ -1,18 +1,25 @@
 /* Sudden deaths: the others go on at once, and what the dead held comes back. */
 #include "harness.h"
 
+/* Locks, says so, and waits for its end. */
+MEMBER(holds) {
+  uint32_t *lock = PSMaddress(handle, strtoull(argv[0], NULL, 10));
+  CHECK_EQ(PSMlock(handle, lock), 0);
+  h_gate_open(h_gate_from(argv[1]));
+  for (;;) pause();
+}
+
+static char *offset_text(PSMHandle handle, const void *block) {
+  return h_text("%llu", (unsigned long long)PSMoffset(handle, block));
+}
+
 CASE(lock_of_the_dead) {
   PSMHandle handle = h_init(h_shm_name(""), MIB);
   uint32_t *lock = PSMcalloc(handle, 1, sizeof *lock);
   CHECK(lock != NULL);
   for (int round = 0; round < 20; round++) {
     h_gate ready = h_gate_new();
-    pid_t child = h_fork();
-    if (child == 0) {
-      CHECK_EQ(PSMlock(handle, lock), 0);
-      h_gate_open(ready);
-      for (;;) pause();
-    }
+    pid_t child = h_member(handle, "holds", offset_text(handle, lock), h_gate_text(ready), NULL);
     h_gate_pass(ready);
     CHECK_EQ(PSMunlock(handle, lock), PSM_E_STATE); /* another process's */
     h_kill(child);
@@ -22,11 +29,20 @@ CASE(lock_of_the_dead) {
     CHECK_EQ(PSMunlock(handle, lock), 0);
     CHECK_EQ(PSMlock(handle, lock), 0); /* told once */
     CHECK_EQ(PSMunlock(handle, lock), 0);
-    close(ready.fd[0]);
-    close(ready.fd[1]);
+    h_gate_close(ready);
   }
   h_sound(handle);
   PSMdeinit(handle);
+}
+
+MEMBER(waits) {
+  uint32_t *lock = PSMaddress(handle, strtoull(argv[0], NULL, 10));
+  h_gate_open(h_gate_from(argv[1]));
+  int result = PSMlock(handle, lock);
+  h_sleep_us(2000);
+  CHECK_EQ(PSMunlock(handle, lock), 0);
+  PSMdeinit(handle);
+  h_quit(result == PSM_OWNER_DIED ? 50 : result == 0 ? 60 : 1);
 }
 
 CASE(several_wait_for_the_lock_of_the_dead) {
@@ -34,25 +50,11 @@ CASE(several_wait_for_the_lock_of_the_dead) {
   PSMHandle handle = h_init(h_shm_name(""), MIB);
   uint32_t *lock = PSMcalloc(handle, 1, sizeof *lock);
   h_gate ready = h_gate_new();
-  pid_t holder = h_fork();
-  if (holder == 0) {
-    CHECK_EQ(PSMlock(handle, lock), 0);
-    h_gate_open(ready);
-    for (;;) pause();
-  }
+  char *where = offset_text(handle, lock);
+  pid_t holder = h_member(handle, "holds", where, h_gate_text(ready), NULL);
   h_gate_pass(ready);
   pid_t child[N];
-  for (int i = 0; i < N; i++) {
-    child[i] = h_fork();
-    if (child[i] == 0) {
-      h_gate_open(ready);
-      int result = PSMlock(handle, lock);
-      h_sleep_us(2000);
-      CHECK_EQ(PSMunlock(handle, lock), 0);
-      PSMdeinit(handle);
-      h_quit(result == PSM_OWNER_DIED ? 50 : result == 0 ? 60 : 1);
-    }
-  }
+  for (int i = 0; i < N; i++) child[i] = h_member(handle, "waits", where, h_gate_text(ready), NULL);
   for (int i = 0; i < N; i++) h_gate_pass(ready);
   h_sleep_us(30000);
   h_kill(holder);
@@ -60,6 +62,21 @@ CASE(several_wait_for_the_lock_of_the_dead) {
   for (int i = 0; i < N; i++) sum += h_wait(child[i]);
   CHECK_EQ(sum, 50 + 60 * (N - 1)); /* exactly one is told */
   PSMdeinit(handle);
+}
+
+MEMBER(trylocks_and_stays) {
+  CHECK_EQ(PSMtrylock(handle, PSMaddress(handle, strtoull(argv[0], NULL, 10))), 0);
+  h_gate_open(h_gate_from(argv[1]));
+  for (;;) pause();
+}
+
+MEMBER(hears_of_no_death) {
+  void *lock = PSMaddress(handle, strtoull(argv[0], NULL, 10));
+  h_gate_open(h_gate_from(argv[1]));
+  int result = PSMlock(handle, lock);
+  CHECK_EQ(PSMunlock(handle, lock), 0);
+  PSMdeinit(handle);
+  h_quit(result == PSM_OK ? 60 : 1);
 }
 
 CASE(trylock_never_waits) {
@@ -71,31 +88,20 @@ CASE(trylock_never_waits) {
   CHECK_EQ(PSMlastError(), PSM_E_STATE);
   CHECK(strstr(PSMerrorString(PSM_E_STATE), "is held") != NULL);
   CHECK_EQ(PSMunlock(handle, lock), 0);
-  pid_t holder = h_fork();
-  if (holder == 0) {
-    CHECK_EQ(PSMtrylock(handle, lock), 0);
-    h_gate_open(ready);
-    for (;;) pause();
-  }
+  char *place = h_text("%llu", (unsigned long long)PSMoffset(handle, lock));
+  pid_t holder = h_member(handle, "trylocks_and_stays", place, h_gate_text(ready), NULL);
   h_gate_pass(ready);
   CHECK_EQ(PSMtrylock(handle, lock), PSM_E_STATE);
-  CHECK(kill(holder, SIGSTOP) == 0);
+  h_stop(holder);
   CHECK_EQ(PSMtrylock(handle, lock), PSM_E_STATE); /* the stopped one is alive */
   CHECK_EQ(PSMunlock(handle, lock), PSM_E_STATE);
-  pid_t waiter = h_fork();
-  if (waiter == 0) {
-    h_gate_open(ready);
-    int result = PSMlock(handle, lock);
-    CHECK_EQ(PSMunlock(handle, lock), 0);
-    PSMdeinit(handle);
-    h_quit(result == PSM_OK ? 60 : 1);
-  }
+  pid_t waiter = h_member(handle, "hears_of_no_death", place, h_gate_text(ready), NULL);
   h_gate_pass(ready);
-  CHECK(kill(waiter, SIGSTOP) == 0); /* who waits does not take it before us */
+  h_stop(waiter); /* who waits does not take it before us */
   h_kill(holder);
   CHECK_EQ(PSMtrylock(handle, lock), PSM_OWNER_DIED);
   CHECK_EQ(PSMmembers(handle, NULL, 0), 2); /* the dead one has been reaped */
-  CHECK(kill(waiter, SIGCONT) == 0);
+  h_continue(waiter);
   CHECK_EQ(h_wait_within(waiter, 0.3), -1);
   CHECK_EQ(PSMunlock(handle, lock), 0); /* wakes it, told of no death */
   CHECK_EQ(h_wait(waiter), 60);
@@ -103,31 +109,41 @@ CASE(trylock_never_waits) {
   PSMdeinit(handle);
 }
 
+MEMBER(holds_and_leaves) {
+  h_gate ready = h_gate_from(argv[1]), go = h_gate_from(argv[2]);
+  CHECK_EQ(PSMlock(handle, PSMaddress(handle, strtoull(argv[0], NULL, 10))), 0);
+  h_gate_open(ready);
+  h_gate_pass(go);
+  PSMdeinit(handle); /* without unlocking */
+  h_gate_open(ready);
+  for (;;) pause();
+}
+
+MEMBER(takes_it_over) {
+  void *lock = PSMaddress(handle, strtoull(argv[0], NULL, 10));
+  h_gate_open(h_gate_from(argv[1]));
+  h_quit(PSMlock(handle, lock) == PSM_OWNER_DIED ? 50 : 1);
+}
+
 /* A stopped process is alive: its lock is waited for. One that leaves gives it up. */
 CASE(lock_of_the_stopped_and_of_the_gone) {
   PSMHandle handle = h_init(h_shm_name(""), MIB);
   uint32_t *lock = PSMcalloc(handle, 1, sizeof *lock);
   h_gate ready = h_gate_new(), go = h_gate_new();
-  pid_t holder = h_fork();
-  if (holder == 0) {
-    CHECK_EQ(PSMlock(handle, lock), 0);
-    h_gate_open(ready);
-    h_gate_pass(go);
-    PSMdeinit(handle); /* without unlocking */
-    h_gate_open(ready);
-    for (;;) pause();
-  }
+  char *where = offset_text(handle, lock);
+  pid_t holder =
+      h_member(handle, "holds_and_leaves", where, h_gate_text(ready), h_gate_text(go), NULL);
   h_gate_pass(ready);
-  CHECK(kill(holder, SIGSTOP) == 0);
-  pid_t waiter = h_fork();
-  if (waiter == 0) h_quit(PSMlock(handle, lock) == PSM_OWNER_DIED ? 50 : 1);
+  h_stop(holder);
+  pid_t waiter = h_member(handle, "takes_it_over", where, h_gate_text(ready), NULL);
+  h_gate_pass(ready);
   CHECK_EQ(h_wait_within(waiter, 0.3), -1);
   CHECK_EQ(PSMreap(handle), 0);
   CHECK_EQ(PSMmembers(handle, NULL, 0), 3);
   void *block = PSMalloc(handle, 100 * KIB); /* nobody waits for the stopped one */
   CHECK(block != NULL);
   PSMfree(handle, block);
-  CHECK(kill(holder, SIGCONT) == 0);
+  h_continue(holder);
   h_gate_open(go);
   h_gate_pass(ready);
   CHECK_EQ(h_wait(waiter), 50);
@@ -138,6 +154,12 @@ CASE(lock_of_the_stopped_and_of_the_gone) {
   CHECK(!h_exists(h_shm_path("")));
 }
 
+MEMBER(has_a_cache) {
+  PSMfree(handle, PSMalloc(handle, 64));
+  h_gate_open(h_gate_from(argv[0]));
+  for (;;) pause();
+}
+
 CASE(members_that_died) {
   enum { N = 5 };
   PSMHandle handle = h_init(h_shm_name(""), MIB);
@@ -145,13 +167,7 @@ CASE(members_that_died) {
   pid_t child[N];
   PSMMember members[16];
   for (int i = 0; i < N; i++) {
-    child[i] = h_fork();
-    if (child[i] == 0) {
-      void *block = PSMalloc(handle, 64);
-      PSMfree(handle, block); /* so that it has a cache */
-      h_gate_open(ready);
-      for (;;) pause();
-    }
+    child[i] = h_member(handle, "has_a_cache", h_gate_text(ready), NULL);
     h_gate_pass(ready);
   }
   CHECK_EQ(h_stat(handle).members, N + 1);
@@ -180,6 +196,7 @@ CASE(members_that_died) {
   PSMdeinit(handle);
 }
 
+#if !defined(_WIN32) /* where no program closes what it does not know */
 CASE(daemon_that_closed_everything) {
   PSMHandle handle = h_init(h_shm_name(""), MIB);
   h_gate ready = h_gate_new(), go = h_gate_new();
@@ -226,6 +243,9 @@ EXEC_CHILD(comes_by) {
   PSMdeinit(handle);
   return 0;
 }
+#else
+LEFT_OUT(daemon_that_closed_everything, "no program of Windows closes what it does not know")
+#endif
 
 /* ---- Many kills ---------------------------------------------------------------- */
 
@@ -250,6 +270,13 @@ static void work_for_ever(PSMHandle handle, void **table, uint64_t seed) {
   }
 }
 
+MEMBER(works_for_ever) {
+  work_for_ever(handle, PSMaddress(handle, strtoull(argv[0], NULL, 10)),
+                strtoull(argv[1], NULL, 10));
+}
+
+static char *seed_text(uint64_t seed) { return h_text("%llu", (unsigned long long)seed); }
+
 /* Kill for a while; what is lost is at most one block for each kill, and it is counted. */
 static void kill_many(size_t segment_size, int kills) {
   enum { N = 3 };
@@ -271,8 +298,8 @@ static void kill_many(size_t segment_size, int kills) {
       CHECK_EQ(PSMgetError(handle), 0);
     }
     if (round >= kills) continue;
-    *victim = h_fork();
-    if (*victim == 0) work_for_ever(handle, table, h_seed + (uint64_t)round);
+    *victim = h_member(handle, "works_for_ever", offset_text(handle, table),
+                       seed_text(h_seed + (uint64_t)round), NULL);
     if (round % 10 == 0) CHECK_EQ(PSMcheck(handle), 0);
   }
   CHECK(PSMreap(handle) >= 0);
@@ -316,6 +343,10 @@ static void publish(PSMHandle handle, void **mine, uint64_t seed) {
   for (;;) pause();
 }
 
+MEMBER(publishes) {
+  publish(handle, PSMaddress(handle, strtoull(argv[0], NULL, 10)), strtoull(argv[1], NULL, 10));
+}
+
 CASE(alloc_to_loses_nothing) {
   PSMHandle handle = h_init(h_shm_name(""), 4 * MIB);
   uint64_t seed = h_seed;
@@ -323,8 +354,8 @@ CASE(alloc_to_loses_nothing) {
   CHECK(table != NULL);
   int cut_short = 0;
   for (int round = 0; round < h_rounds(300); round++) {
-    pid_t victim = h_fork();
-    if (victim == 0) publish(handle, table, h_seed + (uint64_t)round);
+    pid_t victim = h_member(handle, "publishes", offset_text(handle, table),
+                            seed_text(h_seed + (uint64_t)round), NULL);
     h_sleep_us((unsigned)h_below(&seed, 1500));
     h_kill(victim);
     cut_short += table[PUBLISHED - 1] == NULL;
@@ -350,6 +381,11 @@ static void publish_for_ever(PSMHandle handle, void **mine, uint64_t seed) {
   }
 }
 
+MEMBER(publishes_for_ever) {
+  publish_for_ever(handle, PSMaddress(handle, strtoull(argv[0], NULL, 10)),
+                   strtoull(argv[1], NULL, 10));
+}
+
 CASE(free_from_leaves_no_dangling_place) {
   enum { N = 3 };
   PSMHandle handle = h_init(h_shm_name(""), 16 * MIB);
@@ -367,8 +403,8 @@ CASE(free_from_leaves_no_dangling_place) {
     }
     *victim = 0;
     if (round >= kills) continue;
-    *victim = h_fork();
-    if (*victim == 0) publish_for_ever(handle, table + 16 * (round % N), h_seed + (uint64_t)round);
+    *victim = h_member(handle, "publishes_for_ever", offset_text(handle, table + 16 * (round % N)),
+                       seed_text(h_seed + (uint64_t)round), NULL);
   }
   h_sound(handle);
   uint64_t held = 0, blocks = h_stat(handle).blocks;
@@ -393,7 +429,7 @@ CASE(killed_while_joining_and_leaving) {
   uint64_t seed = h_seed;
   for (int round = 0; round < h_rounds(150); round++) {
     pid_t child = h_spawn("joins_and_leaves", h_shm_name(""), NULL);
-    h_sleep_us((unsigned)h_below(&seed, 4000));
+    h_sleep_us((unsigned)h_below(&seed, 4000 + H_START_US));
     h_kill(child);
     void *block = PSMalloc(handle, 100);
     CHECK(block != NULL);
@@ -426,29 +462,31 @@ EXEC_CHILD(joins_and_leaves) {
   return 1;
 }
 
+EXEC_CHILD(creates) {
+  PSMHandle handle = h_init(h_shm_name(""), MIB);
+  *(void **)PSMgetUser(handle) = PSMalloc(handle, 100);
+  h_gate_open(h_gate_from(argv[0]));
+  pause(); /* for ever */
+  return 1;
+}
+EXEC_CHILD(comes_second) {
+  PSMHandle handle = h_init(h_shm_name(""), MIB);
+  h_gate_open(h_gate_from(argv[0]));
+  h_gate_pass(h_gate_from(argv[1]));
+  CHECK_SETS(0, PSMfree(handle, *(void **)PSMgetUser(handle)));
+  CHECK_EQ(PSMreap(handle), 1);
+  h_sound(handle);
+  PSMdeinit(handle);
+  CHECK(!h_exists(h_shm_path("")));
+  return 0;
+}
+
 /* The creator dies by SIGKILL, the others do not notice. */
 CASE(creator_dies_others_go_on) {
   h_gate ready = h_gate_new(), go = h_gate_new();
-  pid_t creator = h_fork();
-  if (creator == 0) {
-    PSMHandle handle = h_init(h_shm_name(""), MIB);
-    *(void **)PSMgetUser(handle) = PSMalloc(handle, 100);
-    h_gate_open(ready);
-    for (;;) pause();
-  }
+  pid_t creator = h_spawn("creates", h_gate_text(ready), NULL);
   h_gate_pass(ready);
-  pid_t second = h_fork();
-  if (second == 0) {
-    PSMHandle handle = h_init(h_shm_name(""), MIB);
-    h_gate_open(ready);
-    h_gate_pass(go);
-    CHECK_SETS(0, PSMfree(handle, *(void **)PSMgetUser(handle)));
-    CHECK_EQ(PSMreap(handle), 1);
-    h_sound(handle);
-    PSMdeinit(handle);
-    CHECK(!h_exists(h_shm_path("")));
-    h_quit(0);
-  }
+  pid_t second = h_spawn("comes_second", h_gate_text(ready), h_gate_text(go), NULL);
   h_gate_pass(ready);
   h_kill(creator);
   h_gate_open(go);

@@ -146,6 +146,12 @@ EXEC_CHILD(worker) /* name, size, threads, steps, seed */
   return 0;
 }
 
+MEMBER(works) /* threads, steps, seed */
+{
+  work_in_threads(handle, atoi(argv[0]), atoi(argv[1]), strtoull(argv[2], NULL, 10));
+  PSMdeinit(handle);
+}
+
 static void run_workers(size_t size, int threads, int steps, bool by_exec) {
   PSMHandle handle = begin(size);
   pid_t child[64];
@@ -156,12 +162,8 @@ static void run_workers(size_t size, int threads, int steps, bool by_exec) {
                          h_text("%d", steps), h_text("%llu", (unsigned long long)seed), NULL);
       continue;
     }
-    child[i] = h_fork();
-    if (child[i] == 0) {
-      work_in_threads(handle, threads, steps, seed);
-      PSMdeinit(handle);
-      h_quit(0);
-    }
+    child[i] = h_member(handle, "works", h_text("%d", threads), h_text("%d", steps),
+                        h_text("%llu", (unsigned long long)seed), NULL);
   }
   for (int i = 0; i < processes(); i++) CHECK_EQ(h_wait(child[i]), 0);
   CHECK(PSMreap(handle) >= 0);

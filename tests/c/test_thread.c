@@ -186,22 +186,27 @@ static void *count_up(void *arg) {
   return arg;
 }
 
+static void count_up_in_threads(void) {
+  pthread_t thread[3];
+  for (int i = 0; i < 3; i++) thread[i] = h_thread(count_up, NULL);
+  for (int i = 0; i < 3; i++) h_join(thread[i]);
+}
+
+MEMBER(counts_up) {
+  shared = handle;
+  guarded = *(counter **)PSMgetUser(shared);
+  count_up_in_threads();
+  PSMdeinit(shared);
+}
+
 CASE(lock_among_threads_and_processes) {
   shared = h_init(h_shm_name(""), MIB);
   guarded = PSMcalloc(shared, 1, sizeof *guarded);
   CHECK(guarded != NULL);
+  *(counter **)PSMgetUser(shared) = guarded;
   pid_t child[2];
-  for (int i = 0; i < 2; i++) {
-    child[i] = h_fork();
-    if (child[i] == 0) break;
-  }
-  pthread_t thread[3];
-  for (int i = 0; i < 3; i++) thread[i] = h_thread(count_up, NULL);
-  for (int i = 0; i < 3; i++) h_join(thread[i]);
-  if (child[0] == 0 || child[1] == 0) {
-    PSMdeinit(shared);
-    h_quit(0);
-  }
+  for (int i = 0; i < 2; i++) child[i] = h_member(shared, "counts_up", NULL);
+  count_up_in_threads();
   for (int i = 0; i < 2; i++) CHECK_EQ(h_wait(child[i]), 0);
   CHECK_EQ(guarded->count, 9 * h_rounds(20000));
   CHECK_EQ(guarded->lock & 0x7fffffff, 0);

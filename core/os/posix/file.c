@@ -182,12 +182,14 @@ int os_file_resize(os_file file, uint64_t size) {
   return fail_errno("set the size of", "the segment's file");
 }
 
-/* File systems without fallocate: nobody has used these bytes yet. */
+/* File systems without fallocate make room for what is written: what is there is
+ * written once more. Nobody else uses these bytes yet. */
 static int commit_by_writing(os_file file, uint64_t offset, uint64_t count) {
-  static const char zeros[4096];
+  char bytes[4096];
   while (count > 0) {
-    size_t part = count < sizeof zeros ? (size_t)count : sizeof zeros;
-    ssize_t n = pwrite(file, zeros, part, (off_t)offset);
+    size_t part = count < sizeof bytes ? (size_t)count : sizeof bytes;
+    ssize_t n = pread(file, bytes, part, (off_t)offset);
+    if (n > 0) n = pwrite(file, bytes, (size_t)n, (off_t)offset);
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0) return PSM_E_NOSPACE;
     offset += (uint64_t)n;
@@ -278,8 +280,9 @@ int os_file_lock(os_file file) {
 
 void os_file_unlock(os_file file) { (void)flock(file, LOCK_UN); }
 
-bool os_byte_held(os_file file, uint64_t byte, uint64_t count) {
+bool os_byte_held(os_file file, uint64_t byte, uint64_t count, int kind) {
   struct flock lock;
+  (void)kind; /* the kernel tells of both, and takes nothing */
   if (lock_call(file, F_OFD_GETLK, &lock, F_WRLCK, byte, count) != 0) return true;
   return lock.l_type != F_UNLCK;
 }

@@ -1,0 +1,11 @@
+# What mingw64.cmake and mingw32.cmake share: they set PSM_MINGW and look for PSM_WINE.
+find_program(CMAKE_C_COMPILER NAMES ${PSM_MINGW}-gcc-win32 ${PSM_MINGW}-gcc)
+set(CMAKE_FIND_ROOT_PATH /usr/${PSM_MINGW})
+set(CMAKE_FIND_ROOT_PATH_MODE_PROGRAM NEVER)
+set(CMAKE_FIND_ROOT_PATH_MODE_LIBRARY ONLY)
+set(CMAKE_FIND_ROOT_PATH_MODE_INCLUDE ONLY)
+set(CMAKE_FIND_ROOT_PATH_MODE_PACKAGE ONLY)
+if(PSM_WINE)
+  get_filename_component(psm_wine_script ${CMAKE_CURRENT_LIST_DIR}/../../tests/windows/wine ABSOLUTE)
+  set(CMAKE_CROSSCOMPILING_EMULATOR ${psm_wine_script} ${PSM_WINE} ${CMAKE_BINARY_DIR})
+endif()
