@@ -174,29 +174,40 @@ CASE(processes_by_exec) { run_workers(64 * MIB, 2, h_rounds(60000), true); }
 CASE(processes_by_fork) { run_workers(64 * MIB, 2, h_rounds(60000), false); }
 CASE(processes_in_a_tight_segment) { run_workers(3 * MIB, 2, h_rounds(30000), false); }
 
-/* Members join, work a little, and leave or just go, all the time. */
+/* Every third round there is a child, which leaves or just goes. */
+static void have_a_child(PSMHandle handle, uint64_t *seed) {
+  pid_t child = h_fork();
+  if (child == 0) {
+    work_in_threads(handle, 1, 200, h_random(seed) % 1000000007);
+    if (h_below(seed, 2)) PSMdeinit(handle);
+    h_quit(0);
+  }
+  PSMdeinit(handle);
+  CHECK_EQ(h_wait(child), 0);
+}
+
+MEMBER(comes_and_goes) /* seed */
+{
+  uint64_t seed = strtoull(argv[0], NULL, 10);
+  PSMdeinit(handle); /* from here on it joins by name */
+  for (int round = 0; round < h_rounds(60); round++) {
+    PSMHandle again = h_init(h_shm_name(""), 16 * MIB);
+    CHECK_PTR(again, handle);
+    work_in_threads(again, (int)h_below(&seed, 2) + 1, 200, h_random(&seed) % 1000000007);
+    if (H_HAS_FORK && h_below(&seed, 3) == 0)
+      have_a_child(again, &seed);
+    else
+      PSMdeinit(again);
+  }
+}
+
+/* Members join, work a little, and leave, all the time. */
 CASE(members_come_and_go) {
   PSMHandle handle = begin(16 * MIB);
   pid_t child[64];
   for (int i = 0; i < processes(); i++) {
-    child[i] = h_fork();
-    if (child[i] != 0) continue;
-    PSMdeinit(handle); /* from here on it joins by name */
-    uint64_t seed = h_seed + (uint64_t)i;
-    for (int round = 0; round < h_rounds(60); round++) {
-      PSMHandle again = h_init(h_shm_name(""), 16 * MIB);
-      CHECK_PTR(again, handle);
-      work_in_threads(again, (int)h_below(&seed, 2) + 1, 200, h_random(&seed) % 1000000007);
-      pid_t grandchild = h_below(&seed, 3) == 0 ? h_fork() : -1;
-      if (grandchild == 0) {
-        work_in_threads(again, 1, 200, h_random(&seed) % 1000000007);
-        if (h_below(&seed, 2)) PSMdeinit(again);
-        h_quit(0);
-      }
-      PSMdeinit(again);
-      if (grandchild > 0) CHECK_EQ(h_wait(grandchild), 0);
-    }
-    h_quit(0);
+    char *seed = h_text("%llu", (unsigned long long)(h_seed + (uint64_t)i));
+    child[i] = h_member(handle, "comes_and_goes", seed, NULL);
   }
   for (int i = 0; i < processes(); i++) CHECK_EQ(h_wait(child[i]), 0);
   CHECK(PSMreap(handle) >= 0);

@@ -246,7 +246,8 @@ static enum owner owner_of(const struct target *t, uint32_t tag) {
          sizeof tenure);
   if (seat_state(tenure) == SEAT_EMPTY || tag_of(tenure, seat) != tag) return NOBODY;
   if (seat == t->neighbour) return NEIGHBOUR;
-  return t->tag == 0 && os_byte_held(t->file, BYTE_SEATS + (uint64_t)seat, 1) ? OURSELVES : NOBODY;
+  return t->tag == 0 && os_byte_held(t->file, BYTE_SEATS + (uint64_t)seat, 1, OS_TRY) ? OURSELVES
+                                                                                      : NOBODY;
 }
 
 /* In place of sleeping on a lock. */
