@@ -8,13 +8,23 @@
 static struct psm_classes tables[3];
 static os_once tables_once = OS_ONCE_INIT;
 
-/* Steps of 16 bytes up to 256; then 16 steps for each doubling up to 2 KiB, and 8 beyond. */
-static uint32_t candidate(uint32_t step) {
-  if (step < 16) return (step + 1) * 16;
-  step -= 16;
-  if (step < 3 * 16) return (16 + step % 16 + 1) << (step / 16 + 4);
-  step -= 3 * 16;
-  return (8 + step % 8 + 1) << (step / 8 + 8);
+/* The steps of a doubling: the more, the less is wasted in a block, and the more
+ * groups a thread holds, which in a small segment is more than it has. */
+struct spacing {
+  uint32_t fine, fine_below; /* steps, up to this size */
+  uint32_t coarse;
+};
+
+static struct spacing spacing_for(uint32_t unit) {
+  if (unit < PSM_UNIT_MAX) return (struct spacing){8, 0, 8};
+  return (struct spacing){16, 2048, 8};
+}
+
+/* The size after this one. Both are multiples of 16. */
+static uint32_t step_up(const struct spacing *spacing, uint32_t size) {
+  uint32_t steps = size < spacing->fine_below ? spacing->fine : spacing->coarse;
+  uint32_t step = (UINT32_C(1) << bit_last(size)) / steps;
+  return size + (step > PSM_ALIGN ? step : PSM_ALIGN);
 }
 
 static void class_add(struct psm_classes *classes, uint32_t size, uint32_t unit) {
@@ -33,8 +43,9 @@ static void classes_fill(struct psm_classes *classes, uint32_t shift) {
   uint32_t unit = UINT32_C(1) << shift;
   uint32_t last = 0;
   classes->small_max = unit / 2;
-  for (uint32_t step = 0; step < PSM_CLASSES && candidate(step) <= unit / 2; step++) {
-    uint32_t size = unit / (unit / candidate(step)) & ~(uint32_t)(PSM_ALIGN - 1);
+  struct spacing spacing = spacing_for(unit);
+  for (uint32_t next = PSM_ALIGN; next <= unit / 2; next = step_up(&spacing, next)) {
+    uint32_t size = unit / (unit / next) & ~(uint32_t)(PSM_ALIGN - 1);
     if (size > last) class_add(classes, size, unit);
     last = size;
   }

@@ -1,8 +1,8 @@
 /* Size to class and back. A class is a block size of which a slab, one unit,
  * holds a whole number with as little left over as possible.
  *
- * Candidates are 16 bytes apart up to 256, then 16 for each doubling up to 2 KiB,
- * then eight; each grows to the largest size of which as many fit into a unit. The tables are
+ * Candidates are 16 bytes apart at first, then a fraction of a doubling; each
+ * grows to the largest size of which as many fit into a unit. The tables are
  * private to the process and depend on the unit only.
  */
 #ifndef PSM_CLASSES_H
@@ -15,7 +15,8 @@ enum {
   PSM_GROUP = 64,   /* blocks of a group: the bits of a word */
   PSM_GROUPS = 64,  /* groups of a slab at most: 64 KiB of 16-byte blocks */
   PSM_ALIGN = 16,
-  PSM_SMALL = 32 * 1024 /* bytes of the largest small block there can be */
+  PSM_SMALL = 32 * 1024, /* bytes of the largest small block there can be */
+  PSM_UNIT_MAX = 2 * PSM_SMALL
 };
 
 /* A group is offered to others once a quarter of it is free: taking groups

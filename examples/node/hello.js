@@ -84,5 +84,5 @@ async function main([role, name, ...more]) {
 
 main(process.argv.slice(2)).catch((error) => {
   console.error(`hello: ${error.message}`);
-  process.exitCode = 1;
+  process.exit(1); // the input may still be open
 });

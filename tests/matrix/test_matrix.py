@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import select
 import signal
 import subprocess
 from pathlib import Path
@@ -120,6 +121,9 @@ class Churner:
         self.turns()
 
     def _read(self) -> bytes:
+        if os.get_blocking(self.out):
+            ready, _, _ = select.select([self.out], [], [], SECONDS)
+            assert ready, f"{self.language} says nothing more"
         data = os.read(self.out, PIPE_BYTES)
         assert data, f"{self.language} ended: {self.process.stderr and self.process.stderr.read()!r}"
         return data
