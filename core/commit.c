@@ -102,32 +102,23 @@ void psm_touch_first(struct segment *s, uint32_t unit) {
   os_populate(s->base + unit_offset(s, unit), (size_t)unit_size(s));
 }
 
-/* The bytes of some chunks, 64 at most, that were committed. */
-static uint64_t chunks_decommit(struct segment *s, uint64_t from, uint64_t to) {
-  uint64_t marked = 0;
-  for (uint64_t i = from; i < to; i++) {
-    if (!chunk_committed(s, i)) continue;
-    marked |= UINT64_C(1) << (i - from);
-    chunk_mark(s, i, false);
-  }
-  if (marked == 0) return 0;
-  if (os_file_punch(s->file, from << s->shift, (to - from) << s->shift) == PSM_OK)
-    return (uint64_t)bit_count(marked) << s->shift;
-  for (uint64_t i = from; i < to; i++)
-    if ((marked >> (i - from) & 1) != 0) chunk_mark(s, i, true);
-  return 0;
-}
-
 /* Where a page holds several units they go together: a part of a page gives
- * nothing back. */
+ * nothing back. What no bit tells of goes as well: there may be memory all the
+ * same, of one who died before the bit was set or behind one cleared, or because
+ * another process made a large page of what was just given back. And no bit comes
+ * back if the system refuses, for it may have given up a part. */
 uint64_t psm_decommit(struct segment *s, uint64_t offset, uint64_t count) {
   uint64_t page = os_page_size();
   uint64_t grain = page > unit_size(s) ? page : unit_size(s);
+  uint64_t from = round_up(offset, grain), to = (offset + count) & ~(grain - 1);
   uint64_t bytes = 0;
-  if (!psm_file_regain(s)) return 0;
-  for (uint64_t at = round_up(offset, grain); at + grain <= offset + count; at += grain)
-    bytes += chunks_decommit(s, at >> s->shift, (at + grain) >> s->shift);
-  return bytes;
+  if (from >= to || !psm_file_regain(s)) return 0;
+  for (uint64_t chunk = from >> s->shift; chunk < to >> s->shift; chunk++) {
+    if (!chunk_committed(s, chunk)) continue;
+    chunk_mark(s, chunk, false);
+    bytes += unit_size(s);
+  }
+  return os_file_punch(s->file, from, to - from) == PSM_OK ? bytes : 0;
 }
 
 uint64_t psm_committed_bytes(const struct segment *s) {

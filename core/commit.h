@@ -30,7 +30,7 @@ PSM_INLINE void psm_touch(struct segment *s, uint32_t unit) {
 
 /** Give back the chunks that lie wholly in a range.
  *
- *  Returns  bytes given back.
+ *  Returns  bytes given back, of those that were committed.
  */
 uint64_t psm_decommit(struct segment *s, uint64_t offset, uint64_t count);
 
