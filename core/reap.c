@@ -34,13 +34,15 @@ void psm_seat_bury(struct segment *s, int seat) {
   psm_seat_flush(s, seat);
 }
 
-static bool seat_taken(const struct segment *s, uint32_t seat) {
-  return seat_state(at_load_acquire(&s->roster[seat].tenure)) != SEAT_EMPTY;
+static uint32_t seat_tenure(const struct segment *s, uint32_t seat) {
+  return at_load_acquire(&s->roster[seat].tenure);
 }
 
-static int seat_reap(struct segment *s, uint32_t seat) {
-  uint32_t tenure = at_load_acquire(&s->roster[seat].tenure);
-  if (psm_seat_alive(s, (int)seat)) return 0;
+/* Who leaves does so without the span lock: that nobody holds the seat's lock says
+ * something of the tenure only if it is there before the question and after it. Else
+ * one has left, and another may be about to sit there. */
+static int seat_reap(struct segment *s, uint32_t seat, uint32_t tenure) {
+  if (psm_seat_alive(s, (int)seat) || seat_tenure(s, seat) != tenure) return 0;
   psm_seat_bury(s, (int)seat);
   psm_seat_vacate(s, (int)seat, tenure);
   return 1;
@@ -49,8 +51,10 @@ static int seat_reap(struct segment *s, uint32_t seat) {
 int psm_reap_dead(struct segment *s) {
   int reaped = 0;
   uint32_t seats = psm_seats_used(s);
-  for (uint32_t seat = 0; seat < seats; seat++)
-    if (seat_taken(s, seat)) reaped += seat_reap(s, seat);
+  for (uint32_t seat = 0; seat < seats; seat++) {
+    uint32_t tenure = seat_tenure(s, seat);
+    if (seat_state(tenure) != SEAT_EMPTY) reaped += seat_reap(s, seat, tenure);
+  }
   return reaped;
 }
 
@@ -61,8 +65,9 @@ void psm_reap_some(struct segment *s) {
   uint32_t seat = at_load(&s->spans->asked);
   for (uint32_t seen = 0, asked = 0; seen < seats && asked < ASKED; seen++, seat++) {
     if (seat >= seats) seat = 0;
-    if (!seat_taken(s, seat)) continue;
-    (void)seat_reap(s, seat);
+    uint32_t tenure = seat_tenure(s, seat);
+    if (seat_state(tenure) == SEAT_EMPTY) continue;
+    (void)seat_reap(s, seat, tenure);
     asked++;
   }
   at_store(&s->spans->asked, seat);

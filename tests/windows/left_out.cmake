@@ -8,4 +8,6 @@ set(left_out_test_member "Windows has no descriptors to close, no fork and no ex
 set(left_out_test_churn "its register is memory that children inherit by fork")
 set(left_out_test_badworld "it mounts file systems and forks; test_windows has what applies")
 set(left_out_test_pages "Windows has no large pages for files")
+set(left_out_test_trim "it takes the place of a system call of Linux")
+set(left_out_test_exchange "it takes the place of a system call of Linux")
 set(left_out_test_address "it makes address spaces smaller by a filter of the kernel of Linux; test_windows has what applies")
