@@ -495,7 +495,7 @@ int PSMdeaths(PSMHandle handle, uint64_t *cursor, PSMMember *members, int count)
 
 /** Give back what dead members still held: their caches and their seats.
  *
- *  It also happens by itself, when a process joins, when memory runs out, and
+ *  It also happens by itself, to some when a process joins, to all when memory runs out, and
  *  when a lock tells of a death.
  *
  *  Returns  how many were reaped, or a PSM_E_ code.

@@ -123,7 +123,7 @@ class Inspection(Access):
     def reap(self) -> int:
         """Give back what dead members still held.
 
-        It also happens by itself, when a process joins and when memory runs out.
+        It also happens by itself, to some when a process joins and to all when memory runs out.
 
         Returns:
             How many were reaped.

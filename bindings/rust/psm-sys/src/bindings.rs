@@ -889,7 +889,7 @@ From any thread of any member; one caller per cursor at a time.*/
 unsafe extern "C" {
     /**Give back what dead members still held: their caches and their seats.
 
-It also happens by itself, when a process joins, when memory runs out, and
+It also happens by itself, to some when a process joins, to all when memory runs out, and
 when a lock tells of a death.
 
 # Returns

@@ -283,7 +283,7 @@ impl Segment {
     }
 
     /// Gives back what dead members held ready; says how many were reaped. It also happens by
-    /// itself, when a process joins and when memory runs out.
+    /// itself, to some when a process joins and to all when memory runs out.
     ///
     /// # Errors
     ///
