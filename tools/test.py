@@ -259,7 +259,8 @@ def platforms(suite):
     """Processes of the platforms meet: of those that are part of all tests, or are built."""
     build(suite, "dev", "psm")
     build(suite, "dev", "examples/c/all")
-    others = [preset for preset, tools in TOOLS.items() if preset in ALL_PLATFORMS
+    linux = [preset for preset in TOOLS if not preset.startswith("mingw")]
+    others = [preset for preset in linux if preset in ALL_PLATFORMS
               or (ROOT / "build" / preset / "CMakeCache.txt").exists()]
     for preset in others:
         if all(map(shutil.which, TOOLS[preset])):
