@@ -196,6 +196,17 @@ static inline int h_env(const char *name, int otherwise) {
   return value && *value ? atoi(value) : otherwise;
 }
 
+static inline pthread_t h_thread(void *(*run)(void *), void *arg) {
+  pthread_t thread;
+  CHECK_EQ(pthread_create(&thread, NULL, run, arg), 0);
+  return thread;
+}
+static inline void *h_join(pthread_t thread) {
+  void *result = NULL;
+  CHECK_EQ(pthread_join(thread, &result), 0);
+  return result;
+}
+
 #if defined(_WIN32)
 #include "harness_win32.h"
 #else

@@ -223,17 +223,6 @@ static inline void *h_shared(size_t size) {
   return p;
 }
 
-static inline pthread_t h_thread(void *(*run)(void *), void *arg) {
-  pthread_t thread;
-  CHECK_EQ(pthread_create(&thread, NULL, run, arg), 0);
-  return thread;
-}
-static inline void *h_join(pthread_t thread) {
-  void *result = NULL;
-  CHECK_EQ(pthread_join(thread, &result), 0);
-  return result;
-}
-
 /* ---- The supervisor --------------------------------------------------------- */
 
 static volatile pid_t h_running;

@@ -313,19 +313,6 @@ static inline void h_suspend(pid_t pid, const char *call) {
 static inline void h_stop(pid_t pid) { h_suspend(pid, "NtSuspendProcess"); }
 static inline void h_continue(pid_t pid) { h_suspend(pid, "NtResumeProcess"); }
 
-/* ---- Threads ---------------------------------------------------------------------- */
-
-static inline pthread_t h_thread(void *(*run)(void *), void *arg) {
-  pthread_t thread;
-  CHECK_EQ(pthread_create(&thread, NULL, run, arg), 0);
-  return thread;
-}
-static inline void *h_join(pthread_t thread) {
-  void *result = NULL;
-  CHECK_EQ(pthread_join(thread, &result), 0);
-  return result;
-}
-
 /* ---- The supervisor ----------------------------------------------------------------- */
 
 static HANDLE h_job;
