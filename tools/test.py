@@ -3,8 +3,8 @@
 
 Every suite runs, whatever became of the others. What they print goes to
 build/logs/SUITE.log; the end of a failing one is shown. After the table of suites
-comes one of platforms, with the reasons of what was skipped. The last line is the
-sum over all suites.
+comes one of platforms, with the reasons of what was skipped, and after that what
+failed, each with the end of what it said. The last line is the sum over all suites.
 """
 import collections
 import os
@@ -23,6 +23,8 @@ PYTHON = ROOT / ".venv" / "bin" / "python"
 JOBS = str(os.cpu_count() or 2)
 SUITE_SECONDS = 3600  # a watchdog
 SKIPPED = 77
+RECALLED, RECALLED_LINES = 3, 6  # failures told at length at the end
+BLAME = re.compile(r"fail|error|expected|assert|lost|hang|wrong|corrupt|Error|FAIL")
 # Whether the benchmarks still run; their figures are of no interest here.
 BENCH_CASES = "pair batch larson-4 produce replay-* latency-pair fill-64 members-8"
 
@@ -50,9 +52,9 @@ class Suite:
             self.log.flush()
             return 1
 
-    def fail(self, what):
+    def fail(self, what, said=""):
         self.failed += 1
-        self.failures.append(what)
+        self.failures.append((what, said))
 
     def skip(self, reason, count=1):
         self.skipped += count
@@ -69,14 +71,22 @@ class Suite:
                 name = f"{case.get('classname')}.{name}"
             skip = case.find("skipped")
             if case.find("failure") is not None or case.find("error") is not None:
-                self.fail(name)
+                self.fail(name, failure_text(case))
             elif skip is not None or case.get("status") in ("notrun", "disabled"):
                 if is_skip(skip):
                     self.skip(skip_reason(case))
                 else:
-                    self.fail(name)
+                    self.fail(name, "was not run")
             else:
                 self.passed += 1
+
+
+def failure_text(case):
+    """Why, by pytest; or the output of a C test, which ctest keeps whole."""
+    blame = next(case.iter("failure"), None)
+    blame = next(case.iter("error")) if blame is None else blame
+    return "\n".join(filter(None, (blame.text or blame.get("message", ""),
+                                   case.findtext("system-out"))))
 
 
 def skip_reason(case):
@@ -240,9 +250,9 @@ def program(*command, build=None):
         if len(said) < skipped + skips:
             suite.skip(f"see {suite.log_path.relative_to(ROOT)}", skipped + skips - len(said))
         for _ in range(failed):
-            suite.fail("see the log")
+            suite.fail("see the log", text)
         if status and not failed:
-            suite.fail(f"{command[0]} ended with {status}")
+            suite.fail(f"{command[0]} ended with {status}", text)
     return run
 
 
@@ -332,11 +342,26 @@ def show_platforms(done, everything):
 
 
 def show_failures(suite):
-    print(f"\n--- {suite.name} failed: {', '.join(suite.failures[:20])}")
+    names = [what for what, said in suite.failures]
+    print(f"\n--- {suite.name} failed: {', '.join(names[:20])}")
     lines = suite.log_path.read_text(encoding="utf-8", errors="replace").splitlines()
     for line in lines[-60:]:
         print(f"    {line}")
     print(f"    ({suite.log_path.relative_to(ROOT)})", flush=True)
+
+
+def recall_failures(done):
+    """Once more where no one has to look for it: an excerpt of a long run is its end."""
+    told = set()
+    for suite in done:
+        for what, said in suite.failures:
+            print(f"\nFAILED {suite.name}: {what}")
+            if said not in told and len(told) < RECALLED:
+                told.add(said)
+                lines = [line for line in said.splitlines() if line.strip()]
+                blame = [line for line in lines if BLAME.search(line)]
+                for line in (blame or lines)[-RECALLED_LINES:]:
+                    print(f"    {line[:200]}")
 
 
 def main(names):
@@ -371,8 +396,8 @@ def main(names):
     show_platforms(done, not names)
     passed, failed, skipped = (sum(getattr(suite, key) for suite in done)
                                for key in ("passed", "failed", "skipped"))
-    print()
-    print(f"{passed} passed, {failed} failed, {skipped} skipped", flush=True)
+    recall_failures(done)
+    print(f"\n{passed} passed, {failed} failed, {skipped} skipped", flush=True)
     return int(failed > 0)
 
 
