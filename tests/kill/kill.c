@@ -159,18 +159,29 @@ static void segment_join(int flags) {
   if ((flags & KEPT) == 0) scene->count = 0;
 }
 
+static void round_tell(const struct round *round) {
+  int at = 0;
+  for (int i = 0; i < round->stages; i++)
+    at += snprintf(scene->round + at, sizeof scene->round - (size_t)at, " %s (0x%llx, after %u);",
+                   round->operation[i]->name, (unsigned long long)round->point[i].address,
+                   (unsigned)round->point[i].before);
+  scene_tell(scene);
+}
+
 /* One round; with `trace` the last stage is not killed before its end. */
 static void round_play(const struct round *round, struct trace *trace) {
   struct worker workers[STAGES];
   int flags = round->operation[0]->flags;
   struct limits limits = {0, false, 0, (flags & KEPT) != 0};
   (void)alarm(WATCHDOG);
+  round_tell(round);
   for (int i = 0; i < round->stages; i++) worker_start(&workers[i], round->operation[i]);
   segment_begin(round, flags);
   for (int i = 0; i < round->stages; i++) {
     const struct operation *operation = round->operation[i];
     worker_ready(&workers[i], operation);
     limits.lost += operation->lost; /* one for each that is killed */
+    limits.lost += operation->grows && round->stages > 1;
     limits.moves |= operation->moves;
     limits.deaths += (operation->flags & (STRANGER | LEAVES)) == 0;
   }

@@ -295,7 +295,7 @@ const struct operation operations[] = {
     {"realloc, moving", .run = run_realloc_moving, .arrange = some_blocks, .prepare = holds_target,
      .lost = 1, .moves = true},
     {"realloc, large, grows", .run = run_realloc_growing, .arrange = some_blocks,
-     .prepare = holds_large_target, .moves = true},
+     .prepare = holds_large_target, .moves = true, .grows = true},
     {"realloc, large, grows by a unit", .run = run_realloc_growing_by_a_unit,
      .arrange = some_blocks, .prepare = holds_large_target, .moves = true},
     {"realloc, large, shrinks", .run = run_realloc_shrinking, .arrange = a_large_that_shrinks,

@@ -220,11 +220,15 @@ uint32_t scene_judge(struct scene *scene, struct limits limits) {
   return used.count;
 }
 
+static const struct scene *scene_told;
+
+void scene_tell(const struct scene *scene) { scene_told = scene; }
+
 void scene_fail(const char *format, ...) {
   va_list arguments;
   va_start(arguments, format);
   (void)vfprintf(stderr, format, arguments);
   va_end(arguments);
-  (void)fputc('\n', stderr);
+  (void)fprintf(stderr, "\n  in the round:%s\n", scene_told != NULL ? scene_told->round : "");
   _exit(1);
 }

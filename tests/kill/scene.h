@@ -22,8 +22,9 @@ struct live {
 
 struct scene {
   char name[64];
-  size_t size;    /* bytes of the segment */
-  uint32_t units; /* that it holds when empty */
+  char round[300]; /* what is being tried, for the report of a failure */
+  size_t size;     /* bytes of the segment */
+  uint32_t units;  /* that it holds when empty */
   PSMHandle handle;
   struct live lives[LIVES]; /* blocks that stay, stamped */
   uint32_t count;
@@ -58,6 +59,9 @@ void scene_target(struct scene *scene, size_t size);
  *  Returns  blocks lost; ends the process with a sentence if anything is wrong.
  */
 uint32_t scene_judge(struct scene *scene, struct limits limits);
+
+/** Whose round the report of a failure tells. */
+void scene_tell(const struct scene *scene);
 
 __attribute__((noreturn, format(printf, 1, 2))) void scene_fail(const char *format, ...);
 
