@@ -24,7 +24,7 @@ JOBS = str(os.cpu_count() or 2)
 SUITE_SECONDS = 3600  # a watchdog
 SKIPPED = 77
 RECALLED, RECALLED_LINES = 3, 6  # failures told at length at the end
-BLAME = re.compile(r"fail|error|expected|assert|lost|hang|wrong|corrupt|Error|FAIL")
+BLAME = re.compile(r"^\S+:\d+: |^E  |fail|error|expected|assert|lost|hang|wrong|corrupt|Error|FAIL")
 # Whether the benchmarks still run; their figures are of no interest here.
 BENCH_CASES = "pair batch larson-4 produce replay-* latency-pair fill-64 members-8"
 
