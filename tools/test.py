@@ -3,8 +3,8 @@
 
 Every suite runs, whatever became of the others. What they print goes to
 build/logs/SUITE.log; the end of a failing one is shown. After the table of suites
-comes one of platforms, with the reasons of what was skipped, and after that what
-failed, each with the end of what it said. The last line is the sum over all suites.
+comes one of platforms, with the reasons of what was skipped, and after that the names
+of what failed, and why the first ones did. The last line is the sum over all suites.
 """
 import collections
 import os
@@ -23,8 +23,9 @@ PYTHON = ROOT / ".venv" / "bin" / "python"
 JOBS = str(os.cpu_count() or 2)
 SUITE_SECONDS = 3600  # a watchdog
 SKIPPED = 77
-RECALLED, RECALLED_LINES = 3, 6  # failures told at length at the end
-BLAME = re.compile(r"^\S+:\d+: |^E  |fail|error|expected|assert|lost|hang|wrong|corrupt|Error|FAIL")
+NAMED = 20  # of the failures of a suite
+RECALLED, RECALLED_LINES = 3, 6  # told at length at the end
+BLAME = re.compile(r"^\S+:\d+: |^E  |fail|error|expected|assert|lost|hang|wrong|corrupt", re.I)
 # Whether the benchmarks still run; their figures are of no interest here.
 BENCH_CASES = "pair batch larson-4 produce replay-* latency-pair fill-64 members-8"
 
@@ -52,7 +53,11 @@ class Suite:
             self.log.flush()
             return 1
 
+    def log_text(self):
+        return self.log_path.read_text(encoding="utf-8", errors="replace")
+
     def fail(self, what, said=""):
+        """Without `said`, the log tells why."""
         self.failed += 1
         self.failures.append((what, said))
 
@@ -234,7 +239,7 @@ def program(*command, build=None):
             return
         status = suite.run(*command)
         suite.log.flush()
-        text = suite.log_path.read_text(encoding="utf-8", errors="replace")
+        text = suite.log_text()
         if status == SKIPPED:
             suite.skip(text.splitlines()[-1])
             print(text.splitlines()[-1])
@@ -250,9 +255,9 @@ def program(*command, build=None):
         if len(said) < skipped + skips:
             suite.skip(f"see {suite.log_path.relative_to(ROOT)}", skipped + skips - len(said))
         for _ in range(failed):
-            suite.fail("see the log", text)
+            suite.fail("see the log")
         if status and not failed:
-            suite.fail(f"{command[0]} ended with {status}", text)
+            suite.fail(f"{command[0]} ended with {status}")
     return run
 
 
@@ -342,10 +347,8 @@ def show_platforms(done, everything):
 
 
 def show_failures(suite):
-    names = [what for what, said in suite.failures]
-    print(f"\n--- {suite.name} failed: {', '.join(names[:20])}")
-    lines = suite.log_path.read_text(encoding="utf-8", errors="replace").splitlines()
-    for line in lines[-60:]:
+    print(f"\n--- {suite.name} failed: {', '.join(what for what, said in suite.failures[:NAMED])}")
+    for line in suite.log_text().splitlines()[-60:]:
         print(f"    {line}")
     print(f"    ({suite.log_path.relative_to(ROOT)})", flush=True)
 
@@ -354,14 +357,16 @@ def recall_failures(done):
     """Once more where no one has to look for it: an excerpt of a long run is its end."""
     told = set()
     for suite in done:
-        for what, said in suite.failures:
+        for what, said in suite.failures[:NAMED]:
             print(f"\nFAILED {suite.name}: {what}")
-            if said not in told and len(told) < RECALLED:
-                told.add(said)
-                lines = [line for line in said.splitlines() if line.strip()]
-                blame = [line for line in lines if BLAME.search(line)]
-                for line in (blame or lines)[-RECALLED_LINES:]:
-                    print(f"    {line[:200]}")
+            said = said or suite.log_text()
+            if said in told or len(told) == RECALLED:
+                continue
+            told.add(said)
+            lines = [line for line in said.splitlines() if line.strip()]
+            blame = [line for line in lines if BLAME.search(line)]
+            for line in (blame or lines)[-RECALLED_LINES:]:
+                print(f"    {line[:200]}")
 
 
 def main(names):

@@ -181,7 +181,6 @@ static void round_play(const struct round *round, struct trace *trace) {
     const struct operation *operation = round->operation[i];
     worker_ready(&workers[i], operation);
     limits.lost += operation->lost; /* one for each that is killed */
-    limits.lost += operation->grows && round->stages > 1;
     limits.moves |= operation->moves;
     limits.deaths += (operation->flags & (STRANGER | LEAVES)) == 0;
   }

@@ -21,6 +21,18 @@ static void some_blocks(struct scene *scene) {
   (void)scene_live(scene, 9000);
 }
 
+/* Gaps for the slabs that workers open: what lies behind the last large block stays free. */
+static void some_blocks_and_gaps(struct scene *scene) {
+  enum { GAPS = 6 };
+  void *gaps[GAPS];
+  some_blocks(scene);
+  for (int i = 0; i < GAPS; i++) {
+    gaps[i] = PSMalloc(scene->handle, 5000);
+    (void)scene_live(scene, 5000);
+  }
+  for (int i = 0; i < GAPS; i++) PSMfree(scene->handle, gaps[i]);
+}
+
 static void a_place(struct scene *scene) {
   some_blocks(scene);
   scene->where = words(scene);
@@ -294,8 +306,8 @@ const struct operation operations[] = {
      .prepare = holds_larger_target, .moves = true},
     {"realloc, moving", .run = run_realloc_moving, .arrange = some_blocks, .prepare = holds_target,
      .lost = 1, .moves = true},
-    {"realloc, large, grows", .run = run_realloc_growing, .arrange = some_blocks,
-     .prepare = holds_large_target, .moves = true, .grows = true},
+    {"realloc, large, grows", .run = run_realloc_growing, .arrange = some_blocks_and_gaps,
+     .prepare = holds_large_target, .moves = true},
     {"realloc, large, grows by a unit", .run = run_realloc_growing_by_a_unit,
      .arrange = some_blocks, .prepare = holds_large_target, .moves = true},
     {"realloc, large, shrinks", .run = run_realloc_shrinking, .arrange = a_large_that_shrinks,

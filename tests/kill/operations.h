@@ -22,9 +22,7 @@ struct operation {
   void (*adjust)(struct scene *);  /* by the survivor, when the worker is ready */
   uint32_t lost;                   /* blocks that may be lost: 1 if one is in flight */
   bool moves;                      /* the target's contents may move */
-  bool grows; /* in place, unless another worker has taken what lies behind: then it moves, and
-                 the new block may be lost */
-  const char *after[6]; /* in whose middle another worker was killed before */
+  const char *after[6];            /* in whose middle another worker was killed before */
 };
 
 extern const struct operation operations[];
