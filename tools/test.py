@@ -4,7 +4,7 @@
 Every suite runs, whatever became of the others. What they print goes to
 build/logs/SUITE.log; the end of a failing one is shown. After the table of suites
 comes one of platforms, with the reasons of what was skipped, and after that the names
-of what failed, and why the first ones did. The last line is the sum over all suites.
+of what failed, and why the first ones of each suite did. The last line is the sum over all suites.
 """
 import collections
 import os
@@ -24,7 +24,7 @@ JOBS = str(os.cpu_count() or 2)
 SUITE_SECONDS = 3600  # a watchdog
 SKIPPED = 77
 NAMED = 20  # of the failures of a suite
-RECALLED, RECALLED_LINES = 3, 6  # told at length at the end
+RECALLED, RECALLED_LINES = 2, 6  # of a suite, told at length at the end
 BLAME = re.compile(r"^\S+:\d+: |^E  |fail|error|expected|assert|lost|hang|wrong|corrupt", re.I)
 # Whether the benchmarks still run; their figures are of no interest here.
 BENCH_CASES = "pair batch larson-4 produce replay-* latency-pair fill-64 members-8"
@@ -57,9 +57,10 @@ class Suite:
         return self.log_path.read_text(encoding="utf-8", errors="replace")
 
     def fail(self, what, said=""):
-        """Without `said`, the log tells why."""
+        """Without `said`, the log tells why, as far as it goes by now."""
         self.failed += 1
-        self.failures.append((what, said))
+        self.log.flush()
+        self.failures.append((what, said or self.log_text()))
 
     def skip(self, reason, count=1):
         self.skipped += count
@@ -355,11 +356,10 @@ def show_failures(suite):
 
 def recall_failures(done):
     """Once more where no one has to look for it: an excerpt of a long run is its end."""
-    told = set()
     for suite in done:
+        told = set()
         for what, said in suite.failures[:NAMED]:
             print(f"\nFAILED {suite.name}: {what}")
-            said = said or suite.log_text()
             if said in told or len(told) == RECALLED:
                 continue
             told.add(said)
@@ -387,9 +387,9 @@ def main(names):
         except Exception as error:  # the other suites still run
             suite.fail(repr(error))
         suite.seconds = time.monotonic() - begin
-        suite.log.close()
         if suite.passed + suite.failed + suite.skipped == 0:
             suite.fail("no test ran")
+        suite.log.close()
         if suite.failed:
             show_failures(suite)
         done.append(suite)
