@@ -37,6 +37,11 @@ static bool lives_in(const struct entry *e, uint64_t incarnation) {
          load(&e->incarnation) == incarnation;
 }
 
+/* Before its successor is in, the register has the successor's id: so look at the id last. */
+static bool lives_as(const struct entry *e, uint64_t id, uint64_t incarnation) {
+  return load(&e->id) == id && lives_in(e, incarnation) && load(&e->id) == id;
+}
+
 static void nobody_is_elsewhere(const struct entry *me) {
   for (int i = 0; i < books->crowd; i++) {
     const struct entry *e = &books->entry[i];
@@ -55,8 +60,8 @@ static void told_dead_are_dead(PSMHandle handle, const struct entry *me, uint64_
     count(&books->told);
     CHECK(dead[i].id != me->id);
     for (int j = 0; j < books->crowd; j++)
-      if (books->entry[j].id == dead[i].id && lives_in(&books->entry[j], me->incarnation))
-        FAIL("the living %d is told dead", j);
+      if (lives_as(&books->entry[j], dead[i].id, me->incarnation))
+        FAIL("the living %d is told dead, with the id %llu", j, (unsigned long long)dead[i].id);
   }
 }
 
@@ -150,7 +155,7 @@ static void live(struct entry *e, uint64_t seed) {
     count(&books->joined);
     if (e->last != incarnation) memset(e->held, 0, sizeof e->held);
     e->last = incarnation;
-    e->id = PSMself(handle);
+    store(&e->id, PSMself(handle));
     store(&e->incarnation, incarnation);
     give_all_back(handle, e); /* a predecessor's, who was killed: they are as it left them */
     be_in(handle, e, &seed);
