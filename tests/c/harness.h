@@ -284,6 +284,13 @@ static inline PSMHandle h_init(const char *name, size_t size) {
   return handle;
 }
 
+/* Where that many bytes can be mapped: the library would put a segment there. */
+static inline char *h_vacant(size_t size) {
+  PSMHandle handle = h_init(h_shm_name("vacant"), size);
+  PSMdeinit(handle);
+  return (char *)handle;
+}
+
 static inline PSMHandle h_open(const char *name, size_t size, uint32_t flags) {
   PSMOptions options = {size, NULL, 0, flags};
   PSMHandle handle = NULL;

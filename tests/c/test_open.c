@@ -309,16 +309,16 @@ CASE(mode_bits) {
 #endif
 
 CASE(given_address_with_options) {
-  PSMHandle probe = h_init(h_shm_name("probe"), MIB), handle = NULL;
-  PSMOptions options = {MIB, (char *)probe + 32 * MIB, 0, 0};
+  char *address = h_vacant(4 * MIB);
+  PSMHandle handle = NULL;
+  PSMOptions options = {MIB, address, 0, 0};
   CHECK_EQ(PSMopen(h_shm_name(""), &options, &handle), 0);
   CHECK_PTR(handle, options.address);
-  PSMOptions elsewhere = {MIB, (char *)probe + 64 * MIB, 0, 0};
+  PSMOptions elsewhere = {MIB, address + 2 * MIB, 0, 0};
   PSMHandle other = handle;
   CHECK_EQ(PSMopen(h_shm_name(""), &elsewhere, &other), PSM_E_ADDRESS);
   CHECK(other == NULL);
   PSMdeinit(handle);
-  PSMdeinit(probe);
 }
 
 /* A hard link is the same file: one segment, whichever name is used. */

@@ -204,9 +204,8 @@ EXEC_CHILD(same_address) {
 }
 
 CASE(given_address) {
-  /* Where PSM would put it is an address that can be had. */
   PSMHandle probe = h_init(h_shm_name("probe"), 4 * MIB);
-  char *address = (char *)probe + 64 * MIB;
+  char *address = h_vacant(32 * MIB);
   PSMHandle handle = NULL;
   PSMinit(h_shm_name(""), MIB, address, &handle);
   CHECK_PTR(handle, address);
