@@ -153,7 +153,7 @@ CASE(threads_outlive_segments) {
     pthread_barrier_wait(&barrier);
     PSMHandle before = shared;
     PSMdeinit(shared);
-    shared = h_init(h_shm_name(""), MIB);
+    PSMinit(h_shm_name(""), MIB, (void *)before, &shared);
     CHECK_PTR(shared, before); /* else this tests nothing */
     CHECK_EQ(h_stat(shared).blocks, 0);
     pthread_barrier_wait(&barrier);
