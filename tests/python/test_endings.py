@@ -60,7 +60,9 @@ def test_ctrl_c(name: str) -> None:
     """The signal that a terminal sends, while Python and while C code runs."""
     for work in ("time.sleep(60)", "while True: segment.alloc(100).free()"):
         code = f"""if True:
-            import sys, time, psm
+            import signal, sys, time, psm
+            # A shell that runs us in the background has it ignored.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
             segment = psm.open(sys.argv[1], "1MiB")
             array = segment.array(100)
             print("ready", flush=True)
