@@ -100,7 +100,7 @@ static int use_cache(struct worker *worker, uint32_t cls, _Atomic uintptr_t *whe
 /* For threads that could get no cache of their own. */
 static PSM_RARELY int use_shared_cache(struct segment *s, uint32_t cls, _Atomic uintptr_t *where,
                                        void **block) {
-  struct worker shared = {s, cache_at(s, SHARED_CACHE), NULL, SHARED_CACHE + 1, true};
+  struct worker shared = {s, cache_at(s, SHARED_CACHE), NULL, SHARED_CACHE + 1, true, 0};
   psm_span_lock(s);
   int result = use_cache(&shared, cls, where, block);
   psm_span_unlock(s);
@@ -137,10 +137,13 @@ static PSM_RARELY void *alloc_slow(PSMHandle handle, size_t size) {
 
 /* The way that nearly all calls go has no call in it but the last. */
 void *PSMalloc(PSMHandle handle, size_t size) {
-  const struct binding *b = psm_thread.last;
+  struct binding *b = psm_thread.last;
   if (binding_answers(b, handle) && likely(size <= b->small_max)) {
     void *block;
-    if (likely(slot_take(way_of(b->ways, b->class_of_16[(size + 15) / 16]), &block))) return block;
+    union way *way = way_of(b->ways, b->class_of_16[(size + 15) / 16]);
+    if (magazine_take(way, &block)) return block;
+    way->free.hungry = 1;
+    if (likely(slot_take(way, &block))) return block;
   }
   return alloc_slow(handle, size);
 }
@@ -199,7 +202,7 @@ size_t PSMusableSize(PSMHandle handle, const void *block) {
   return (size_t)size;
 }
 
-static void free_with(const struct worker *worker, void *block) {
+static void free_with(struct worker *worker, void *block) {
   struct segment *s = worker->segment;
   uint64_t offset = (uint64_t)((uintptr_t)block - (uintptr_t)s->base) - s->data;
   uint32_t word = offset < s->data_size ? at_load_acquire(&s->table[offset >> s->shift]) : 0;
@@ -214,15 +217,14 @@ static void free_with(const struct worker *worker, void *block) {
 
 static PSM_RARELY void free_slow(PSMHandle handle, void *block) {
   if (handle == NULL || block == NULL) return;
-  const struct worker *worker = psm_worker(handle);
+  struct worker *worker = psm_worker(handle);
   if (worker != NULL) free_with(worker, block);
 }
 
 /* Free a block of a group that nobody owns with one atomic instruction. The registers of the
  * caller's arguments stay as they are, and nothing is called but in the end. */
 static PSM_RARELY void free_shared(PSMHandle handle, void *block, uint64_t index, uint64_t unit,
-                                   const union way *way) {
-  const struct binding *b = psm_thread.last;
+                                   const union way *way, const struct binding *b) {
   const struct shelf *shelf = shelf_of(b, way);
   struct group_ref group = group_on(shelf, unit, index / PSM_GROUP);
   if (unlikely(at_load(group.owner) != 0)) goto slow;
@@ -235,22 +237,41 @@ slow:
   free_slow(handle, block);
 }
 
+/* Free a block that no magazine takes, with one plain store if its group is the one in the slot. */
+static PSM_RARELY void free_unkept(PSMHandle handle, void *block, uint64_t index, uint64_t unit,
+                                   const union way *way, const struct binding *b) {
+  if (way->free.stated != 0) {
+    free_slow(handle, block);
+    return;
+  }
+  bool own = unit * PSM_GROUPS + index / PSM_GROUP == way->free.own;
+  if (!own || unlikely(!slot_give(way, index))) free_shared(handle, block, index, unit, way, b);
+}
+
 /* As in PSMalloc, what is not a common way is called last. */
 void PSMfree(PSMHandle handle, void *block) {
-  const struct binding *b = psm_thread.last;
+  struct binding *b = psm_thread.last;
   if (unlikely(!binding_answers(b, handle))) goto slow;
   uint64_t offset = (uintptr_t)block - b->data;
   if (unlikely(offset >= b->data_size)) goto slow;
   uint64_t unit = offset >> b->shift;
   const char *table = (const char *)handle + PSM_TABLE_OFFSET;
-  const union way *way = &b->ways[unit_byte((const _Atomic uint32_t *)(const void *)table + unit)];
+  uint64_t byte = unit_byte((const _Atomic uint32_t *)(const void *)table + unit);
+  union way *way = (union way *)(void *)((char *)b->ways + computed(byte * sizeof *way));
   uint64_t scaled = block_scaled(offset & b->unit_mask, way->free.reciprocal);
   uint64_t index = scaled >> 32;
   if (unlikely(!block_begins(scaled, way->free.remainders))) goto slow;
   if (unlikely((uint32_t)index >= way->free.blocks)) goto slow;
-  bool own = unit * PSM_GROUPS + index / PSM_GROUP == way->free.own;
-  if (own && likely(slot_give(way, index))) return;
-  free_shared(handle, block, index, unit, way);
+  struct kept *top = way->free.top;
+  if (unlikely(top == way->free.limit)) {
+    free_unkept(handle, block, index, unit, way, b);
+    return;
+  }
+  _Atomic uint8_t *state = b->states + unit * b->annex_size + index;
+  if (unlikely(at_load(state) != BLOCK_USED)) goto slow;
+  at_store(state, b->mark);
+  *top = (struct kept){block, state};
+  way->free.top = top + 1;
   return;
 slow:
   free_slow(handle, block);
@@ -329,7 +350,8 @@ int PSMfreeFrom(PSMHandle handle, void **where) {
   if (result != PSM_OK && at_load(place) != value) return PSMfreeFrom(handle, where);
   if (result != PSM_OK) return fail_block(result, s, (void *)value);
   /* By the place a reaper judges whether the dead have published: none may
-   * look between our two steps and give the block away before we free it. */
+   * look between our two steps and give the block away before we free it. Nor is it
+   * kept: the reaper, who finds the place as it was before, gives it back once more. */
   struct worker holder = *worker;
   holder.locked = psm_publication_pending(s, value - s->geometry.base);
   if (holder.locked) psm_span_lock(s);
@@ -462,6 +484,7 @@ int PSMreap(PSMHandle handle) {
 int PSMtrim(PSMHandle handle, uint64_t *bytes) {
   struct worker *worker = psm_worker(handle);
   if (worker == NULL) return psm_last_error();
+  psm_magazines_empty(worker);
   uint64_t given = psm_trim(worker->segment);
   if (bytes != NULL) *bytes = given;
   return PSM_OK;

@@ -58,6 +58,8 @@ static void way_point(const struct segment *s, union way *from, const struct pic
   from->alloc.first = s->base + unit_offset(s, pick->unit) + before;
   from->alloc.mask = full_mask(pick->blocks);
   from->alloc.group = pick->group.free;
+  if (from->alloc.states != NULL)
+    from->alloc.states = state_at(s, pick->unit, pick->index * PSM_GROUP);
 }
 
 /* Frees take the plain store while the way says that the group is ours. */
@@ -70,9 +72,11 @@ static void way_begin(const struct segment *s, struct cache_shm *cache, uint32_t
   const struct psm_class *c = &s->classes->at[cls];
   way->free.reciprocal = way->free.remainders = c->reciprocal;
   way->free.blocks = c->blocks;
-  way->free.slot = &cache->slots[cls];
+  way->free.slot = way[1].alloc.slot = &cache->slots[cls];
   way->free.own = OWNS_NONE;
+  way->free.stated = c->stated;
   way[1].alloc.size = c->size;
+  if (c->stated) way[1].alloc.states = s->states;
 }
 
 void psm_ways_begin(const struct segment *s, struct cache_shm *cache, union way *ways) {
@@ -81,36 +85,13 @@ void psm_ways_begin(const struct segment *s, struct cache_shm *cache, union way 
     way_begin(s, cache, cls, way_of(ways, cls));
 }
 
-static void retire(const struct worker *worker, uint32_t unit, uint32_t cls) {
-  if (!psm_slab_idle(worker->segment, unit, cls)) return;
-  if (!worker->locked) psm_span_lock(worker->segment);
-  psm_slab_retire(worker->segment, unit);
-  if (!worker->locked) psm_span_unlock(worker->segment);
-}
-
-/* If the group is owned, its owner will see to it when it gives it up. The slab
- * may be gone by now: then what is looked at is another's, and in order. */
-void psm_group_grown(const struct worker *worker, uint32_t unit, uint32_t index) {
-  struct segment *s = worker->segment;
-  uint32_t word = at_load_acquire(&s->table[unit]);
-  uint32_t cls = unit_value(word);
-  if (unit_kind(word) != UNIT_SLAB || cls >= s->classes->count) return;
-  if (index >= s->classes->at[cls].blocks) return;
-  struct group_ref group = group_at(s, unit, cls, index / PSM_GROUP);
-  uint32_t blocks = group_blocks(&s->classes->at[cls], index / PSM_GROUP);
-  uint32_t count = bit_count(at_load_ordered(group.free));
-  if (at_load_ordered(group.owner) != 0) return;
-  if (count >= offer_threshold(blocks)) psm_hint_set(s, cls, unit);
-  if (count == blocks) retire(worker, unit, cls);
-}
-
 bool psm_block_cached(const struct segment *s, uint32_t cls, uint32_t unit, uint32_t index) {
   uint64_t cached = psm_group_cached(s, cls, group_id(unit, index / PSM_GROUP));
   return (cached >> index % PSM_GROUP & 1) != 0;
 }
 
 static void let_go(const struct worker *worker, uint32_t cls, uint64_t id) {
-  if (psm_group_release(worker->segment, cls, id)) retire(worker, group_unit(id), cls);
+  if (psm_group_release(worker->segment, cls, id)) psm_retire(worker, group_unit(id), cls);
 }
 
 /* Bits go into the slot before they leave the group: in between they are in
@@ -265,6 +246,7 @@ static bool refill_own(const struct worker *worker, uint32_t cls) {
 
 int psm_cache_refill(struct worker *worker, uint32_t cls) {
   struct segment *s = worker->segment;
+  magazines_yield(worker);
   if (refill_own(worker, cls) || refill_offered(worker, cls)) return PSM_OK;
   struct worker holder = *worker;
   holder.locked = true;
@@ -309,10 +291,12 @@ int psm_cache_publish(struct worker *worker, uint32_t cls, _Atomic uintptr_t *wh
     bits = at_load(&slot->bits) & from->alloc.mask;
   }
   if (bits == 0) return PSM_E_CORRUPT;
-  const char *block = from->alloc.first + bit_first(bits) * from->alloc.size;
+  uint64_t first = bit_first(bits);
+  const char *block = from->alloc.first + first * from->alloc.size;
   at_store(&cache->to_where, (uint64_t)((char *)where - s->base));
   at_store(&cache->to_old, at_load(where));
   at_store_release(&cache->to_block, (uint64_t)(block - s->base));
+  if (from->alloc.states != NULL) at_store(from->alloc.states + first, BLOCK_USED);
   at_store_release(&slot->bits, bits & (bits - 1));
   at_store_release(where, (uintptr_t)block);
   at_store_release(&cache->to_block, 0);

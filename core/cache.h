@@ -2,7 +2,7 @@
 #ifndef PSM_CACHE_H
 #define PSM_CACHE_H
 
-#include "slab.h"
+#include "magazine.h"
 
 /** Claim a cache for the calling thread.
  *
@@ -29,16 +29,29 @@ int psm_cache_take(struct worker *worker, uint32_t cls, void **block);
 /** Make the ways of a new cache, none of which leads to a block yet. */
 void psm_ways_begin(const struct segment *s, struct cache_shm *cache, union way *ways);
 
+/** The block that was kept last, in `*block`; false if none is. `way` is to free by. */
+PSM_INLINE bool magazine_take(union way *way, void **block) {
+  struct kept *top = way->free.top;
+  if (unlikely(top == way->free.bottom)) return false;
+  way->free.top = --top;
+  at_store(top->state, BLOCK_USED);
+  *block = top->block;
+  prefetch_write(top[-1].block); /* the next, as in slot_take */
+  return true;
+}
+
 /** A block from a slot, in `*block`; false if there is none. `way` is to free by. */
 PSM_INLINE bool slot_take(const union way *way, void **block) {
-  struct slot_shm *slot = way->free.slot;
   const union way *from = way + 1;
+  struct slot_shm *slot = from->alloc.slot;
   uint64_t bits = at_load(&slot->bits) & from->alloc.mask;
   if (unlikely(bits == 0)) return false;
+  uint64_t first = bit_first(bits);
   uint64_t rest = bits & (bits - 1);
-  at_store(&slot->bits, rest);
+  if (from->alloc.states != NULL) at_store(from->alloc.states + first, BLOCK_USED);
+  at_store_release(&slot->bits, rest); /* who sees the bit gone sees that the block is used */
   uint64_t size = from->alloc.size;
-  *block = from->alloc.first + bit_first(bits) * size;
+  *block = from->alloc.first + first * size;
   /* The next block will be written soon, and is far away for the processor. */
   prefetch_write(from->alloc.first + bit_first(rest | UINT64_C(1) << 63) * size);
   return true;
@@ -80,28 +93,24 @@ PSM_INLINE bool slot_give(const union way *way, uint64_t index) {
   return true;
 }
 
-/** A group has as many free blocks as to be offered, or is full: see to it. */
-void psm_group_grown(const struct worker *worker, uint32_t unit, uint32_t index);
-
 /** Is a block free already, in the slot of its group's owner? */
 bool psm_block_cached(const struct segment *s, uint32_t cls, uint32_t unit, uint32_t index);
 
-/** Free any other small block, with one atomic instruction, or refuse it.
+/** Free any other small block, or refuse it.
  *
  *  Returns  PSM_OK or PSM_E_DOUBLE_FREE, quietly.
  */
-PSM_INLINE int cache_free_other(const struct worker *worker, const struct block_place *at) {
+PSM_INLINE int cache_free_other(struct worker *worker, const struct block_place *at) {
   const struct segment *s = worker->segment;
-  struct group_ref group = group_at(s, at->unit, at->cls, at->index / PSM_GROUP);
-  uint64_t bit = bit_add(0, at->index);
-  if (at_load(group.owner) != 0 && psm_block_cached(s, at->cls, at->unit, at->index))
-    return PSM_E_DOUBLE_FREE;
-  uint64_t before = at_or(group.free, bit);
-  if (unlikely((before & bit) != 0)) return PSM_E_DOUBLE_FREE;
-  uint32_t count = bit_count(before | bit);
-  if ((s->classes->at[at->cls].notable >> (count - 1) & 1) != 0)
-    psm_group_grown(worker, at->unit, at->index);
-  return PSM_OK;
+  bool freed;
+  if (s->classes->at[at->cls].stated) {
+    freed = psm_magazine_keep(worker, at->unit, at->cls, at->index);
+  } else {
+    struct group_ref group = group_at(s, at->unit, at->cls, at->index / PSM_GROUP);
+    bool cached = at_load(group.owner) != 0 && psm_block_cached(s, at->cls, at->unit, at->index);
+    freed = !cached && block_give(worker, at->unit, at->cls, at->index);
+  }
+  return freed ? PSM_OK : PSM_E_DOUBLE_FREE;
 }
 
 #endif

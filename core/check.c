@@ -40,9 +40,21 @@ static uint64_t group_free(const struct segment *s, uint32_t cls, uint64_t id, u
 }
 
 bool psm_block_used(const struct segment *s, uint32_t cls, uint32_t unit, uint32_t index) {
+  if (s->classes->at[cls].stated) return at_load_acquire(state_at(s, unit, index)) == BLOCK_USED;
   uint64_t held;
   uint64_t all = group_free(s, cls, group_id(unit, index / PSM_GROUP), &held);
   return (all >> index % PSM_GROUP & 1) == 0;
+}
+
+/* The blocks of a group that are not used, by their states: free or kept. */
+static uint64_t group_kept(const struct segment *s, uint32_t cls, uint64_t id) {
+  const struct psm_class *c = &s->classes->at[cls];
+  uint32_t first = group_index(id) * PSM_GROUP;
+  uint64_t kept = 0;
+  for (uint32_t i = 0; c->stated && i < group_blocks(c, group_index(id)); i++)
+    if (at_load_acquire(state_at(s, group_unit(id), first + i)) != BLOCK_USED)
+      kept |= UINT64_C(1) << i;
+  return kept;
 }
 
 /* ---- Count ---- */
@@ -52,6 +64,9 @@ static void slab_count(const struct segment *s, uint32_t unit, uint32_t cls, PSM
   for (uint32_t i = 0; i < c->groups; i++) {
     uint64_t held;
     uint64_t all = group_free(s, cls, group_id(unit, i), &held);
+    uint64_t kept = group_kept(s, cls, group_id(unit, i)) & ~all;
+    held |= kept;
+    all |= kept;
     uint32_t used = group_blocks(c, i) - bit_count(all);
     stat->blocks += used;
     stat->used += (uint64_t)used * c->size;
@@ -203,6 +218,29 @@ static bool owner_sound(const struct segment *s, uint32_t cls, uint64_t id) {
   return false;
 }
 
+/* What is neither used nor free is kept by someone: by a cache that is in use, or for
+ * a moment by nobody who could say so. */
+static bool state_sound(const struct segment *s, uint32_t cls, uint64_t id, uint32_t index) {
+  const _Atomic uint8_t *state = state_at(s, group_unit(id), group_index(id) * PSM_GROUP + index);
+  for (int look = 0; look < LOOKS; look++) {
+    uint8_t mark = at_load_acquire(state);
+    uint64_t held;
+    if (mark == BLOCK_USED || mark == BLOCK_FREE) return true;
+    if (mark > BLOCK_FREE && mark <= s->geometry.caches && at_load(&s->owners[mark - 1]) != 0)
+      return true;
+    if (mark != 0 && (group_free(s, cls, id, &held) >> index & 1) != 0) return true;
+    psm_pause();
+  }
+  return false;
+}
+
+static bool states_sound(const struct segment *s, uint32_t cls, uint64_t id) {
+  const struct psm_class *c = &s->classes->at[cls];
+  for (uint32_t i = 0; c->stated && i < group_blocks(c, group_index(id)); i++)
+    if (!state_sound(s, cls, id, i)) return false;
+  return true;
+}
+
 static int slab_check(struct segment *s, uint32_t unit, uint32_t cls) {
   const struct psm_class *c = &s->classes->at[cls];
   for (uint32_t i = 0; i < c->groups; i++) {
@@ -211,6 +249,8 @@ static int slab_check(struct segment *s, uint32_t unit, uint32_t cls) {
       return corrupt(s, "a group has free blocks beyond its end; unit", unit);
     if (!owner_sound(s, cls, group_id(unit, i)))
       return corrupt(s, "a group is owned by nobody who knows of it; unit", unit);
+    if (!states_sound(s, cls, group_id(unit, i)))
+      return corrupt(s, "a block is kept by nobody; unit", unit);
   }
   return PSM_OK;
 }

@@ -36,6 +36,8 @@ static void class_add(struct psm_classes *classes, uint32_t size, uint32_t unit)
     uint32_t blocks = group_blocks(cls, group);
     cls->notable |= UINT64_C(1) << (offer_threshold(blocks) - 1) | UINT64_C(1) << (blocks - 1);
   }
+  /* In units of 4 KiB they would take more than they save. */
+  cls->stated = unit > 4096 && size >= PSM_STATED;
   cls->reciprocal = (uint32_t)(((UINT64_C(1) << 32) + size - 1) / size);
 }
 

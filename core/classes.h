@@ -16,6 +16,7 @@ enum {
   PSM_GROUPS = 64,  /* groups of a slab at most: 64 KiB of 16-byte blocks */
   PSM_ALIGN = 16,
   PSM_SMALL = 32 * 1024, /* bytes of the largest small block there can be */
+  PSM_STATED = 64,       /* bytes of the smallest blocks that have states */
   PSM_UNIT_MAX = 2 * PSM_SMALL
 };
 
@@ -30,6 +31,7 @@ struct psm_class {
   uint32_t reciprocal; /* ceil(2^32 / size) */
   uint16_t blocks;     /* of a slab */
   uint8_t groups;      /* of a slab */
+  bool stated;         /* each block has a byte of state, see layout.h */
   uint64_t notable;    /* bit n - 1: a group with n free blocks may be worth an offer, or full */
 };
 

@@ -16,14 +16,22 @@
 #include <intrin.h>
 #define likely(x)   (x)
 #define unlikely(x) (x)
+#define computed(x) (x)
 #define PSM_RARELY  __declspec(noinline)
 #define PSM_INLINE  static __forceinline
 #define PSM_PRINTF(f, a)
 #else
 #define likely(x)   __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
-#define PSM_RARELY  __attribute__((noinline))
-#define PSM_INLINE  static inline __attribute__((always_inline))
+/* A value to keep: without it, gcc computes it anew at each use. */
+#define computed(value)             \
+  __extension__({                   \
+    __typeof__(value) x_ = (value); \
+    __asm__("" : "+r"(x_));         \
+    x_;                             \
+  })
+#define PSM_RARELY __attribute__((noinline))
+#define PSM_INLINE static inline __attribute__((always_inline))
 #if defined(__MINGW32__) && !defined(__clang__)
 #define PSM_PRINTF(f, a) __attribute__((format(gnu_printf, f, a)))
 #else

@@ -11,10 +11,10 @@ static uint32_t unit_shift_for(uint64_t size) {
   return 16;
 }
 
-/* One for each 256 KiB of a small segment, and for each 512 KiB of a large one. */
+/* One for each 256 KiB of a small segment, and for each MiB of a large one. */
 static uint32_t caches_for(uint64_t size) {
   uint64_t caches = size >> 18;
-  if (caches > 256) caches = size >> 19 > 256 ? size >> 19 : 256;
+  if (caches > 256) caches = size >> 20 > 256 ? size >> 20 : 256;
   if (caches < PSM_CACHES_MIN) return PSM_CACHES_MIN;
   return caches > PSM_CACHES_MAX ? PSM_CACHES_MAX : (uint32_t)caches;
 }
@@ -31,6 +31,18 @@ uint32_t psm_bin_of(uint32_t units) {
   if (units < 16) return units;
   uint32_t top = bit_last(units);
   return 16 + (top - 4) * 8 + ((units >> (top - 3)) & 7);
+}
+
+/* Groups of a slab of the smallest blocks that have states. */
+static uint32_t stated_groups(const struct geometry *g) {
+  return g->shift > 12 ? (UINT32_C(1) << g->shift) / (PSM_STATED * PSM_GROUP) : 0;
+}
+
+struct annex_groups psm_annex_groups(const struct geometry *g, uint32_t cls) {
+  uint32_t most = (UINT32_C(1) << g->shift) / (PSM_ALIGN * PSM_GROUP);
+  uint32_t behind_states = g->states + stated_groups(g) * PSM_GROUP;
+  uint32_t behind_owners = most * (uint32_t)sizeof(uint32_t);
+  return (struct annex_groups){0, g->classes->at[cls].stated ? behind_states : behind_owners};
 }
 
 static void lay_out(struct geometry *g, uint32_t units) {
@@ -54,7 +66,7 @@ static void lay_out(struct geometry *g, uint32_t units) {
   g->hints[0] = at, at += (uint64_t)count * g->hint_words[0] * 8;
   at = round_up(at, g->shift > 12 ? 64 : 16);
   g->slabs = at, at += (uint64_t)units * g->slab_size;
-  g->groups = at, at += (uint64_t)units * g->groups_size;
+  g->annexes = at, at += (uint64_t)units * g->annex_size;
   at = round_up(at, 64);
   g->cache_area = at, at += (uint64_t)g->caches * g->cache_size;
   /* Units are aligned in the address space, whatever the base is. */
@@ -72,14 +84,19 @@ bool psm_geometry(struct geometry *g, uint64_t size, uint64_t base) {
   g->deaths_kept = deaths_for(size);
   g->chunks = (uint32_t)((size >> g->shift) + 1);
   uint32_t most = (UINT32_C(1) << g->shift) / (PSM_ALIGN * PSM_GROUP);
+  uint32_t stated = stated_groups(g);
   uint64_t cache = sizeof(struct cache_shm) + g->classes->count * sizeof(struct slot_shm);
-  g->most_groups = most;
   g->near_groups = most < 4 ? most : 4;
   g->slab_size = (uint32_t)round_up(sizeof(struct slab_shm) + g->near_groups * GROUP_SIZE, 8);
   if (g->shift > 12) g->slab_size = (uint32_t)round_up(g->slab_size, 64);
-  g->groups_size = most > g->near_groups ? most * GROUP_SIZE : 0;
+  g->states = stated * (uint32_t)sizeof(uint32_t);
+  if (stated > 0) {
+    uint32_t with_states = stated * GROUP_SIZE + stated * PSM_GROUP;
+    uint32_t without = most * GROUP_SIZE;
+    g->annex_size = (uint32_t)round_up(with_states > without ? with_states : without, 64);
+  }
   g->cache_size = (uint32_t)round_up(cache, 64);
-  uint64_t per_unit = (UINT64_C(1) << g->shift) + g->slab_size + g->groups_size + sizeof(uint32_t);
+  uint64_t per_unit = (UINT64_C(1) << g->shift) + g->slab_size + g->annex_size + sizeof(uint32_t);
   uint64_t units = size / per_unit;
   for (; units > 0; units--) {
     lay_out(g, (uint32_t)units);

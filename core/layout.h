@@ -12,7 +12,8 @@
  *  - up to here committed at creation, what follows when first needed -
  *    hints 0    per class, a bit per unit: slabs worth a look (derived)
  *    slabs      one descriptor per unit: links of free runs, the groups of slabs
- *    groups     per unit, the groups of slabs that have more than a descriptor holds
+ *    annexes    per unit, the states of blocks, and the groups of slabs that have
+ *               more than a descriptor holds
  *    caches     the free blocks that threads have claimed
  *    data       units
  *
@@ -29,7 +30,7 @@
 #define PSM_MAGIC UINT64_C(0x0a0d4745534d5350) /* "PSMSEG\r\n" */
 
 enum {
-  PSM_FORMAT = 3,
+  PSM_FORMAT = 4,
   PSM_SEATS = 1024,
   PSM_USER_OFFSET = 64,
   PSM_BINS_MAX = 256,
@@ -97,7 +98,8 @@ struct spans_shm {
   _Atomic uint64_t deaths;   /* recorded so far; after the record itself */
   _Atomic uint32_t seats;    /* that were ever taken: none beyond is looked at */
   _Atomic uint32_t asked;    /* the seat at which the next joiner begins to ask who is dead */
-  uint32_t spare[4];
+  _Atomic uint32_t pressure; /* how often memory ran short: keep nothing for yourself */
+  uint32_t spare[3];
   uint64_t bin_map[PSM_BINS_MAX / 64];
   uint64_t spare_too[4];
 };
@@ -139,6 +141,19 @@ struct slab_shm {
 };
 _Static_assert(sizeof(struct slab_shm) == 8, "format");
 
+/* A block's state, a byte of it. It says something while the block's bit is neither
+ * in `free` nor in a slot: USED by the application, or else who keeps it, to
+ * allocate it again without asking anyone. USED is stored before the bit is
+ * cleared; a mark stays when the keeper sets the bit again, and means nothing then.
+ * The mark of a cache is the one of an owner; those without so small a one keep
+ * nothing. Never 0: see psm_annex_groups. */
+enum { BLOCK_FREE = 1, BLOCK_MARK_MAX = 254, BLOCK_USED = 255 };
+
+/** The mark of a worker with this id; 0 if it cannot keep blocks. */
+PSM_INLINE uint8_t keeper_mark(uint32_t id) {
+  return id > BLOCK_FREE && id <= BLOCK_MARK_MAX ? (uint8_t)id : 0;
+}
+
 /* What one thread has claimed of one class; by that thread, or its reaper.
  * bits != 0 only while the group's owner is this cache. A block that is in
  * `bits`, or in `free` of a group that this cache owns, is free. */
@@ -153,7 +168,8 @@ struct cache_shm {
   _Atomic uint64_t to_block; /* small PSMallocTo: offset of the block, or 0 */
   _Atomic uint64_t to_where;
   _Atomic uint64_t to_old;
-  uint64_t spare[5];
+  _Atomic uint64_t keeps[2]; /* a bit per class of which blocks may bear this cache's mark */
+  uint64_t spare[3];
   struct slot_shm slots[];
 };
 _Static_assert(sizeof(struct cache_shm) == 64, "format");
@@ -163,14 +179,14 @@ struct geometry {
   uint64_t size, base;
   uint32_t shift, units;
   uint32_t caches, bins, chunks, deaths_kept;
-  uint32_t most_groups;            /* of any slab */
-  uint32_t near_groups;            /* that a descriptor holds */
-  uint32_t slab_size, groups_size; /* bytes of one descriptor, of a unit's groups beside it */
-  uint32_t cache_size;             /* bytes of one cache */
-  uint32_t hint_words[3];          /* words per class and level */
+  uint32_t near_groups;           /* that a descriptor holds */
+  uint32_t slab_size, annex_size; /* bytes of one descriptor, of one annex */
+  uint32_t states;                /* where they begin in an annex */
+  uint32_t cache_size;            /* bytes of one cache */
+  uint32_t hint_words[3];         /* words per class and level */
   uint64_t roster, spans, table, committed, bin_heads, hints[3], owners, deaths;
   uint64_t eager; /* end of what is committed at creation */
-  uint64_t slabs, groups, cache_area, data;
+  uint64_t slabs, annexes, cache_area, data;
   const struct psm_classes *classes;
 };
 
@@ -178,6 +194,17 @@ struct geometry {
 bool psm_geometry(struct geometry *geometry, uint64_t size, uint64_t base);
 
 uint32_t psm_bin_of(uint32_t units);
+
+/** Where in an annex the groups of a class with more than a descriptor holds lie.
+ *
+ *  All owners come first, where other classes have owners too or states: who is late,
+ *  and claims what was a group once, finds there that it is owned. `free` may be 0, and
+ *  lies where no owners are.
+ */
+struct annex_groups {
+  uint32_t owners, free;
+};
+struct annex_groups psm_annex_groups(const struct geometry *geometry, uint32_t cls);
 
 /** Fill what never changes, checksum and all. */
 void psm_header_fill(struct header_shm *header, const struct geometry *geometry);

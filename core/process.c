@@ -47,6 +47,11 @@ void psm_segment_register(struct segment *s) {
   os_mutex_unlock(&list_mutex);
 }
 
+static void binding_free(struct binding *binding) {
+  psm_magazines_free(binding->ways);
+  free(binding->memory);
+}
+
 /* No handle is the address of a binding. */
 static void binding_end(struct binding *binding) {
   at_store(&binding->handle, (PSMHandle)(void *)binding);
@@ -132,9 +137,11 @@ static void binding_drop(struct binding *binding) {
   for (struct segment *s = segments; s != NULL; s = s->next) {
     if (s->serial != binding->serial) continue;
     binding_unlink(s, binding);
-    if (binding->worker.cache != NULL) psm_cache_release(s, binding->worker.id - 1);
+    if (binding->worker.cache == NULL) continue;
+    psm_magazines_empty(&binding->worker);
+    psm_cache_release(s, binding->worker.id - 1);
   }
-  free(binding);
+  binding_free(binding);
 }
 
 static bool is_own(const struct binding *binding) {
@@ -147,7 +154,7 @@ void psm_bindings_end_in_child(struct segment *s) {
   for (struct binding *b = s->bindings, *next; b != NULL; b = next) {
     next = b->sibling;
     binding_end(b);
-    if (!is_own(b)) free(b);
+    if (!is_own(b)) binding_free(b);
   }
   s->bindings = NULL;
 }
@@ -166,6 +173,11 @@ static void thread_end(void *unused) {
 
 static void watch_prepare(void) { os_on_thread_exit(thread_end); }
 
+void psm_binding_empty(const struct segment *s) {
+  for (struct binding *b = psm_thread.bindings; b != NULL; b = b->next)
+    if (b->serial == s->serial && b->worker.cache != NULL) psm_magazines_empty(&b->worker);
+}
+
 static bool serial_listed(uint64_t serial) {
   struct segment *s = segments;
   while (s != NULL && s->serial != serial) s = s->next;
@@ -181,7 +193,7 @@ static struct binding *binding_find(uint64_t serial) {
     if (binding->serial == serial) found = binding;
     if (!serial_listed(binding->serial)) {
       *at = binding->next;
-      free(binding);
+      binding_free(binding);
     } else {
       at = &binding->next;
     }
@@ -199,14 +211,18 @@ static void binding_equip(struct binding *binding) {
   worker->cache = cache_at(s, cache);
   worker->id = cache + 1;
   worker->ways = binding->ways;
+  worker->pressure = at_load(&s->spans->pressure);
+  binding->mark = keeper_mark(worker->id);
   psm_ways_begin(s, worker->cache, binding->ways);
   at_store(&binding->handle, (PSMHandle)(void *)s->base);
 }
 
 static struct binding *binding_new(struct segment *s) {
-  enum { LINE = 2 * sizeof(union way) };
-  struct binding *b = malloc(sizeof *b + WAYS * sizeof(union way) + 2 * LINE);
-  if (b == NULL) return NULL;
+  enum { LINE = sizeof(union way) };
+  void *memory = malloc(sizeof(struct binding) + WAYS * sizeof(union way) + LINE);
+  if (memory == NULL) return NULL;
+  struct binding *b = (struct binding *)(uintptr_t)round_up((uintptr_t)memory, LINE);
+  b->memory = memory;
   binding_end(b);
   b->small_max = s->classes->small_max;
   memcpy(b->class_of_16, s->classes->of_16, sizeof b->class_of_16);
@@ -214,9 +230,11 @@ static struct binding *binding_new(struct segment *s) {
   b->data_size = s->data_size;
   b->shift = s->shift;
   b->unit_mask = (UINT32_C(1) << s->shift) - 1;
-  b->worker = (struct worker){s, NULL, NULL, NO_CACHE_ID, false};
+  b->states = s->states;
+  b->annex_size = s->geometry.annex_size;
+  b->worker = (struct worker){s, NULL, NULL, NO_CACHE_ID, false, 0};
   b->serial = s->serial;
-  b->ways = (union way *)(void *)(uintptr_t)round_up((uintptr_t)b->room, LINE) + 1;
+  memset(b->ways, 0, WAYS * sizeof *b->ways);
   b->next = psm_thread.bindings;
   psm_thread.bindings = b;
   b->sibling = s->bindings;
@@ -230,7 +248,7 @@ static struct worker *bind(struct segment *s) {
   struct binding *binding = binding_find(s->serial);
   if (binding == NULL) binding = binding_new(s);
   if (binding == NULL) {
-    psm_thread.bare = (struct worker){s, NULL, NULL, NO_CACHE_ID, false};
+    psm_thread.bare = (struct worker){s, NULL, NULL, NO_CACHE_ID, false, 0};
     return &psm_thread.bare;
   }
   binding_equip(binding);

@@ -13,21 +13,24 @@ struct binding {
   uintptr_t data; /* address of unit 0 */
   uint64_t data_size;
   uint32_t shift, unit_mask;
+  _Atomic uint8_t *states; /* as in struct segment */
+  uint64_t annex_size;
+  uint8_t mark; /* of what this thread keeps; of no use without a magazine */
   struct worker worker;
-  uint64_t serial;         /* of the joining */
-  struct binding *next;    /* of the thread */
-  struct binding *sibling; /* of the joining */
-  union way *ways;         /* in `room`: to free and to allocate share a line of the cache */
+  uint64_t serial;                         /* of the joining */
+  struct binding *next;                    /* of the thread */
+  struct binding *sibling;                 /* of the joining */
+  void *memory;                            /* that it lies in, aligned */
   uint8_t class_of_16[PSM_SMALL / 16 + 1]; /* as in psm_classes */
-  union way room[];
+  _Alignas(sizeof(union way)) union way ways[];
 };
 
-/* The ways of a class to the next lie twice as far from each other as their shelves. */
-_Static_assert(sizeof(struct shelf) == sizeof(union way), "see shelf_of");
+/* The ways of a class to the next lie four times as far from each other as their shelves. */
+_Static_assert(4 * sizeof(struct shelf) == 2 * sizeof(union way), "see shelf_of");
 PSM_INLINE const struct shelf *shelf_of(const struct binding *binding, const union way *way) {
-  uintptr_t distance = (uintptr_t)way - (uintptr_t)way_of(binding->ways, 0);
+  uintptr_t distance = (uintptr_t)way - (uintptr_t)way_of((union way *)binding->ways, 0);
   const char *shelves = (const char *)binding->worker.segment->shelves;
-  return (const struct shelf *)(const void *)(shelves + distance / 2);
+  return (const struct shelf *)(const void *)(shelves + distance / 4);
 }
 
 struct thread {
@@ -52,6 +55,9 @@ PSM_INLINE struct worker *psm_worker(PSMHandle handle) {
   struct binding *last = psm_thread.last;
   return binding_answers(last, handle) ? &last->worker : psm_worker_find(handle);
 }
+
+/** Give back what the calling thread keeps in a segment that it is about to leave. */
+void psm_binding_empty(const struct segment *s);
 
 /** The joining is over: no thread's binding answers any more. */
 void psm_bindings_end(struct segment *s);

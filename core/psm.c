@@ -18,15 +18,20 @@
 
 #include "span.c" /* 5  runs of units under the span lock */
 
-#include "reap.c" /* 6  give back what the dead held */
+#include "give.c" /* 6  a block goes back to its group */
+#include "kept.c" /*    what the dead kept */
 
-#include "cache.c" /* 7  a thread's claimed blocks */
+#include "magazine.c" /* 7  what a thread keeps */
+
+#include "reap.c" /* 8  give back what the dead held */
+
+#include "cache.c" /* 9  a thread's claimed blocks */
 #include "large.c" /*    blocks of whole units */
 
-#include "process.c" /* 8  what only this process knows */
+#include "process.c" /* 10 what only this process knows */
 
-#include "segment.c" /* 9  create, join, leave */
+#include "segment.c" /* 11 create, join, leave */
 #include "fork.c"    /*    a child is a member */
 #include "check.c"   /*    count, walk, check */
 
-#include "api.c" /* 10 the exported functions */
+#include "api.c" /* 12 the exported functions */

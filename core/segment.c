@@ -102,9 +102,12 @@ static enum verdict file_judge(struct opening *o) {
 static void shelf_fill(struct shelf *shelf, const struct segment *s, uint32_t cls) {
   const struct geometry *g = &s->geometry;
   bool inside = groups_near(s, cls);
-  shelf->free = inside ? s->slabs + offsetof(struct slab_shm, groups) : s->base + g->groups;
-  shelf->stride = inside ? g->slab_size : g->groups_size;
-  shelf->owners = (inside ? g->near_groups : g->most_groups) * (uint32_t)sizeof(uint64_t);
+  struct annex_groups annex = psm_annex_groups(g, cls);
+  shelf->free =
+      inside ? s->slabs + offsetof(struct slab_shm, groups) : s->base + g->annexes + annex.free;
+  shelf->stride = inside ? g->slab_size : g->annex_size;
+  shelf->owners = inside ? (int32_t)(g->near_groups * sizeof(uint64_t))
+                         : (int32_t)annex.owners - (int32_t)annex.free;
   shelf->notable = s->classes->at[cls].notable;
 }
 
@@ -125,6 +128,7 @@ static void view_fill(struct segment *s, const struct geometry *g) {
   s->owners = (_Atomic uint32_t *)(void *)(s->base + g->owners);
   s->deaths = (struct death_shm *)(void *)(s->base + g->deaths);
   s->slabs = s->base + g->slabs;
+  s->states = (_Atomic uint8_t *)(void *)(s->base + g->annexes + g->states);
   for (uint32_t cls = 0; cls < g->classes->count; cls++) shelf_fill(&s->shelves[cls], s, cls);
 }
 
@@ -413,6 +417,7 @@ static void seat_leave(struct segment *s) {
 }
 
 void psm_segment_leave(struct segment *s) {
+  psm_binding_empty(s);
   psm_segment_unregister(s);
   bool has_file = !s->lost && psm_file_regain(s);
   if (has_file) (void)os_file_lock(s->file);
@@ -459,6 +464,7 @@ static int close_locked(PSMHandle handle) {
     psm_segment_leave(s);
     return PSM_OK;
   }
+  psm_binding_empty(s);
   psm_bindings_end(s);
   seat_leave(s);
   s->serial = psm_next_serial();

@@ -159,6 +159,13 @@ void psm_slab_unmark(struct segment *s, uint32_t unit, uint32_t cls) {
   psm_hint_set(s, cls, unit);
 }
 
+/* All at once, and some beyond the last block. */
+static void states_begin(struct segment *s, uint32_t unit, uint32_t cls) {
+  _Atomic uint64_t *states = (_Atomic uint64_t *)(void *)state_at(s, unit, 0);
+  for (uint32_t i = 0; i < s->classes->at[cls].blocks; i += 8)
+    at_store(states + i / 8, BLOCK_FREE * UINT64_C(0x0101010101010101));
+}
+
 /* Marks come first: a straggler of the slab that was here before must find
  * every group owned until the table calls this one a slab. */
 void psm_slab_prepare(struct segment *s, uint32_t unit, uint32_t cls) {
@@ -168,6 +175,7 @@ void psm_slab_prepare(struct segment *s, uint32_t unit, uint32_t cls) {
     (void)at_exchange(group.owner, OWNER_MARK);
     at_store_release(group.free, full_mask(group_blocks(c, i)));
   }
+  if (c->stated) states_begin(s, unit, cls);
 }
 
 bool psm_publication_kept(const struct segment *s, uint64_t block, uint64_t where, uint64_t old) {
@@ -206,8 +214,10 @@ static void publication_settle(struct segment *s, struct cache_shm *cache) {
       uint32_t inside = (uint32_t)((block - s->data) & (unit_size(s) - 1));
       uint32_t index = block_index(&s->classes->at[cls], inside);
       struct slot_shm *slot = &cache->slots[cls];
-      if (slot_group(slot) == group_id(unit, index / PSM_GROUP))
+      if (slot_group(slot) == group_id(unit, index / PSM_GROUP)) {
+        if (s->classes->at[cls].stated) at_store(state_at(s, unit, index), BLOCK_FREE);
         (void)at_or(&slot->bits, UINT64_C(1) << index % PSM_GROUP);
+      }
     }
   }
   at_store_release(&cache->to_block, 0);
@@ -218,6 +228,16 @@ static bool group_class(const struct segment *s, uint64_t id, uint32_t *cls) {
   if (id == NO_GROUP || (id - 1) / PSM_GROUPS >= s->geometry.units) return false;
   *cls = unit_value(at_load_acquire(&s->table[group_unit(id)]));
   return *cls < s->classes->count && psm_group_valid(s, id, *cls);
+}
+
+/* Who is killed when it takes a block says that it is used before the bit is gone. */
+static void states_settle(struct segment *s, uint32_t cls, uint64_t id, uint64_t bits) {
+  if (!s->classes->at[cls].stated) return;
+  _Atomic uint8_t *states = state_at(s, group_unit(id), group_index(id) * PSM_GROUP);
+  for (; bits != 0; bits &= bits - 1) {
+    _Atomic uint8_t *state = states + bit_first(bits);
+    if (at_load(state) == BLOCK_USED) at_store_release(state, BLOCK_FREE);
+  }
 }
 
 /* Who is killed between a claim and the second look at the table may own a
@@ -237,6 +257,7 @@ void psm_cache_reclaim(struct segment *s, uint32_t index,
     if (at_load_acquire(group.owner) != index + 1) continue;
     uint64_t mask = now == cls ? full_mask(group_blocks(&s->classes->at[cls], group_index(id))) : 0;
     uint64_t bits = at_load(&slot->bits) & mask;
+    if (now == cls) states_settle(s, cls, id, bits);
     if (bits != 0) (void)at_or(group.free, bits);
     at_store_release(&slot->bits, 0);
     if (psm_group_release(s, now, id) && idle != NULL) idle(s, group_unit(id));

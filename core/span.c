@@ -57,6 +57,12 @@ uint32_t psm_span_length(const struct segment *s, uint32_t unit) {
   return units;
 }
 
+uint32_t psm_span_next(const struct segment *s, uint32_t unit, uint32_t units) {
+  uint32_t next = unit + units;
+  uint32_t more = next < s->geometry.units ? run_length(s, next) : 0;
+  return more <= s->geometry.units - next ? next + more : next;
+}
+
 uint32_t psm_span_of(const struct segment *s, uint32_t unit) {
   for (uint32_t at = 0, units; at < s->geometry.units; at += units) {
     units = psm_span_length(s, at);
@@ -289,9 +295,10 @@ int psm_slab_cut(struct segment *s, uint32_t cls, uint32_t *unit) {
   if (result != PSM_OK) return result;
   const struct geometry *g = &s->geometry;
   uint64_t hint = g->hints[0] + ((uint64_t)cls * g->hint_words[0] + *unit / 64) * 8;
-  uint64_t groups = (uint64_t)((char *)group_at(s, *unit, cls, 0).free - s->base);
+  uint64_t annex = g->annexes + (uint64_t)*unit * g->annex_size;
   result = psm_commit(s, hint, 8);
-  if (result == PSM_OK && !groups_near(s, cls)) result = psm_commit(s, groups, g->groups_size);
+  if (result == PSM_OK && (!groups_near(s, cls) || s->classes->at[cls].stated))
+    result = psm_commit(s, annex, g->annex_size);
   if (result != PSM_OK) {
     psm_span_free(s, *unit, 1);
     return result;
@@ -318,10 +325,10 @@ void psm_slab_retire(struct segment *s, uint32_t unit) {
 }
 
 void psm_slab_retire_all(struct segment *s) {
-  for (uint32_t unit = 0, units; unit < s->geometry.units; unit += units) {
-    units = psm_span_length(s, unit);
+  for (uint32_t unit = 0, next; unit < s->geometry.units; unit = next) {
+    uint32_t units = psm_span_length(s, unit);
     if (units == 0) return;
-    /* It may join the run before it; what follows it is a head all the same. */
+    next = psm_span_next(s, unit, units);
     if (unit_kind(at_load(&s->table[unit])) == UNIT_SLAB) psm_slab_retire(s, unit);
   }
 }

@@ -54,6 +54,10 @@ void psm_slab_retire_all(struct segment *s);
  */
 uint32_t psm_span_length(const struct segment *s, uint32_t unit);
 
+/** The head to go on with after a span that may be given back before one looks there: a
+ *  free run behind it may be joined with it, and is passed over. */
+uint32_t psm_span_next(const struct segment *s, uint32_t unit, uint32_t units);
+
 /** The head of the span that a unit is in; NO_UNIT if the table is corrupt.
  *  Inside a free run only the head says so. */
 uint32_t psm_span_of(const struct segment *s, uint32_t unit);

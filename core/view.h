@@ -16,7 +16,7 @@ enum { NO_SEAT = -1 };
 struct shelf {
   char *free; /* of the first group of unit 0 */
   uint32_t stride;
-  uint32_t owners;              /* bytes from a unit's first `free` to its first `owner` */
+  int32_t owners;               /* bytes from a unit's first `free` to its first `owner` */
   _Alignas(8) uint64_t notable; /* as in psm_class */
   uint64_t spare;               /* see shelf_of */
 };
@@ -26,8 +26,9 @@ struct segment {
   const struct psm_classes *classes;
   _Atomic uint32_t *table;
   char *slabs;
-  uint64_t data;      /* offset of unit 0 */
-  uint64_t data_size; /* bytes in units */
+  _Atomic uint8_t *states; /* of unit 0; of the next an annex further */
+  uint64_t data;           /* offset of unit 0 */
+  uint64_t data_size;      /* bytes in units */
   uint32_t shift;
   uint32_t slab_size;
   struct header_shm *header;
@@ -65,15 +66,26 @@ struct segment {
   struct segment *next;
 };
 
+/* A block that a thread keeps: nobody else asks for it. */
+struct kept {
+  char *block;
+  _Atomic uint8_t *state;
+};
+
 /* What a thread keeps at hand of a class: what it frees by, and after it what it
- * allocates by. No address that a thread hands out comes from the file. */
+ * allocates by. No address that a thread hands out comes from the file.
+ *
+ * Freed blocks go on a stack, the magazine, and come from there again. */
 union way {
   struct {
-    uint64_t reciprocal; /* as in psm_class */
-    uint32_t remainders; /* below it a block begins: the reciprocal again */
-    uint32_t blocks;     /* of a slab */
+    uint64_t reciprocal;               /* as in psm_class */
+    uint32_t remainders;               /* below it a block begins: the reciprocal again */
+    uint32_t blocks;                   /* of a slab */
+    struct kept *top, *bottom, *limit; /* limit: no more fit; all equal: there is none */
     struct slot_shm *slot;
     _Alignas(8) uint64_t own; /* the group in the slot: unit * 64 + group, or OWNS_NONE */
+    uint32_t stated;          /* as in psm_class; without, there is no magazine */
+    uint32_t hungry;          /* the magazine was found empty since it was full last */
   } free;
   struct {
     char *first;                   /* block of the group in the slot */
@@ -81,9 +93,12 @@ union way {
     uint32_t nothing;              /* 0: see WAYS */
     _Alignas(8) uint64_t mask;     /* of the blocks that the group has */
     const _Atomic uint64_t *group; /* the one in the slot: its `free` */
+    struct slot_shm *slot;
+    _Atomic uint8_t *states; /* of the group's blocks, or NULL */
   } alloc;
+  char line[64];
 };
-_Static_assert(sizeof(union way) == 32, "two are a line of the cache");
+_Static_assert(sizeof(union way) == 64, "a line of the cache");
 
 /* A free that meets a way to allocate finds that no block begins there. */
 _Static_assert(offsetof(union way, alloc.nothing) == (sizeof(void *) == 8
@@ -106,9 +121,10 @@ PSM_INLINE union way *way_of(union way *ways, uint32_t cls) { return ways + 1 + 
 struct worker {
   struct segment *segment;
   struct cache_shm *cache;
-  union way *ways; /* for its cache; NULL for the one that all share */
-  uint32_t id;     /* 1 + index of the cache: its mark as an owner */
-  bool locked;     /* the span lock is held by the caller */
+  union way *ways;   /* for its cache; NULL for the one that all share */
+  uint32_t id;       /* 1 + index of the cache: its mark as an owner */
+  bool locked;       /* the span lock is held by the caller */
+  uint32_t pressure; /* the segment's, when this thread last kept nothing */
 };
 
 #define NO_CACHE_ID UINT32_C(0xfffffffe) /* of a worker without a cache: owns nothing */
@@ -151,6 +167,11 @@ PSM_INLINE uint64_t unit_offset(const struct segment *s, uint32_t unit) {
 PSM_INLINE struct cache_shm *cache_at(const struct segment *s, uint32_t index) {
   const struct geometry *g = &s->geometry;
   return (struct cache_shm *)(void *)(s->base + g->cache_area + (uint64_t)index * g->cache_size);
+}
+
+/** The state of a block of a class that has them. */
+PSM_INLINE _Atomic uint8_t *state_at(const struct segment *s, uint32_t unit, uint32_t index) {
+  return s->states + (uint64_t)unit * s->geometry.annex_size + index;
 }
 
 PSM_INLINE uint64_t unit_size(const struct segment *s) { return UINT64_C(1) << s->shift; }

@@ -506,6 +506,9 @@ int PSMreap(PSMHandle handle);
 
 /** Give memory that is free back to the file system, if that takes it.
  *
+ *  What the calling thread holds ready of freed blocks is free then as well;
+ *  what other threads do stays theirs.
+ *
  *  Returns  0 and the bytes in `*bytes` (unless NULL), or a PSM_E_ code.
  *  Errors   PSM_E_HANDLE, PSM_E_READONLY.
  *  Safe     from any thread of any member.

@@ -22,6 +22,8 @@ FLOORS = [
     ["lock"],
     ["slab"],
     ["span"],
+    ["give", "kept"],
+    ["magazine"],
     ["reap"],
     ["cache", "large"],
     ["process"],

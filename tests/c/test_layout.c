@@ -10,8 +10,8 @@
 
 struct golden {
   uint64_t size;
-  uint32_t shift, units, classes, caches, bins, slab_size, groups_size, cache_size;
-  uint64_t table, committed, bin_heads, owners, eager, slabs, groups, cache_area, data;
+  uint32_t shift, units, classes, caches, bins, slab_size, annex_size, cache_size;
+  uint64_t table, committed, bin_heads, owners, eager, slabs, annexes, cache_area, data;
   uint64_t deaths_kept;
 };
 
@@ -20,14 +20,14 @@ static const struct golden goldens[] = {
      20480, 8},
     {1048576, 12, 246, 28, 4, 48, 56, 0, 512, 16768, 17752, 17792, 18432, 20496, 21392, 35168,
      35200, 40960, 128},
-    {16777216, 14, 1002, 44, 64, 64, 64, 192, 768, 16768, 20776, 20912, 21872, 38512, 44160, 108288,
-     300672, 360448, 1024},
-    {268435456, 16, 4032, 84, 512, 80, 64, 768, 1408, 16768, 32896, 33416, 35080, 53512, 95872,
-     353920, 3450496, 4194304, 1024},
-    {17179869184, 16, 258712, 84, 4096, 128, 64, 768, 1408, 16768, 1051616, 1084392, 1128584,
-     1161352, 3878272, 20435840, 219126656, 224919552, 1024},
-    {1099511627776, 16, 16563114, 84, 4096, 176, 64, 768, 1408, 16768, 66269224, 68366384, 71127664,
-     71160432, 245073408, 1305112704, 14025584256, 14031388672, 1024},
+    {16777216, 14, 994, 44, 64, 64, 64, 320, 768, 16768, 20744, 20880, 21840, 38480, 44160, 107776,
+     425856, 475136, 1024},
+    {268435456, 16, 4010, 84, 256, 80, 64, 1216, 1408, 16768, 32808, 33328, 34992, 52400, 94784,
+     351424, 5227584, 5636096, 1024},
+    {17179869184, 16, 256978, 84, 4096, 128, 64, 1216, 1408, 16768, 1044680, 1077456, 1120976,
+     1153744, 3852544, 20299136, 332784384, 338558976, 1024},
+    {1099511627776, 16, 16452083, 84, 4096, 176, 64, 1216, 1408, 16768, 65825104, 67922264,
+     70664728, 70697496, 243444544, 1296377856, 21302110784, 21307916288, 1024},
 };
 
 CASE(geometry_is_golden) {
@@ -39,10 +39,10 @@ CASE(geometry_is_golden) {
       continue;
     }
     CHECK(psm_geometry(&g, want->size, UINT64_C(0x550000000000)));
-    struct golden got = {g.size,      g.shift,      g.units,       g.classes->count, g.caches,
-                         g.bins,      g.slab_size,  g.groups_size, g.cache_size,     g.table,
-                         g.committed, g.bin_heads,  g.owners,      g.eager,          g.slabs,
-                         g.groups,    g.cache_area, g.data,        g.deaths_kept};
+    struct golden got = {g.size,      g.shift,      g.units,      g.classes->count, g.caches,
+                         g.bins,      g.slab_size,  g.annex_size, g.cache_size,     g.table,
+                         g.committed, g.bin_heads,  g.owners,     g.eager,          g.slabs,
+                         g.annexes,   g.cache_area, g.data,       g.deaths_kept};
     if (memcmp(&got, want, sizeof got) != 0)
       FAIL("the layout of %" PRIu64 " bytes has changed: data at %" PRIu64, want->size, g.data);
   }
@@ -83,6 +83,8 @@ CASE(structs_are_golden) {
   CHECK_EQ(GROUP_SIZE, 12);
   CHECK_EQ(offsetof(struct slab_shm, groups), 8);
   CHECK_EQ(offsetof(struct slot_shm, group), 8);
+  CHECK_EQ(offsetof(struct spans_shm, pressure), 48);
+  CHECK_EQ(offsetof(struct cache_shm, keeps), 24);
   CHECK_EQ(offsetof(struct cache_shm, slots), 64);
 }
 
@@ -90,11 +92,11 @@ CASE(structs_are_golden) {
 CASE(header_bytes_are_golden) {
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
   static const unsigned char want[] = {
-      'P', 'S', 'M', 'S', 'E', 'G', '\r', '\n', 3, 0, 0, 0, sizeof(void *), 1, 0, 1, 0,
+      'P', 'S', 'M', 'S', 'E', 'G', '\r', '\n', 4, 0, 0, 0, sizeof(void *), 1, 0, 1, 0,
       0,   0,   16,  0,   0,   0,   0,    0,    0, 0, 0, 0, 0x55,           0, 0, 16};
 #else
   static const unsigned char want[] = {
-      '\n', '\r', 'G', 'E', 'S', 'M', 'S', 'P', 0, 0, 0, 3, sizeof(void *),
+      '\n', '\r', 'G', 'E', 'S', 'M', 'S', 'P', 0, 0, 0, 4, sizeof(void *),
       2,    1,    0,   0,   0,   0,   0,   16,  0, 0, 0, 0, 0,
       0x55, 0,    0,   0,   0,   0,   0,   0,   0, 16};
 #endif
@@ -106,8 +108,8 @@ CASE(header_bytes_are_golden) {
   memcpy(got, &header, sizeof got);
   for (size_t i = 0; i < sizeof want; i++)
     if (got[i] != want[i]) FAIL("byte %zu is 0x%02x, not 0x%02x", i, got[i], want[i]);
-  CHECK_EQ(header.units, 4032);
-  CHECK_EQ(header.data, 4194304);
+  CHECK_EQ(header.units, 4010);
+  CHECK_EQ(header.data, 5636096);
   CHECK(header.checksum != 0);
 }
 

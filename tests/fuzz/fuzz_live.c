@@ -51,7 +51,7 @@ static void thread_begin(struct world *w, unsigned thread) {
 static void other_begin(struct world *w, int seat) {
   struct segment *s = w->segment;
   struct seat_shm *shm = &s->roster[seat];
-  struct worker worker = {s, NULL, NULL, NO_CACHE_ID, false};
+  struct worker worker = {s, NULL, NULL, NO_CACHE_ID, false, 0};
   shm->pid = 4000 + (uint32_t)seat;
   shm->start = 77;
   shm->tenure = 9u << 2 | SEAT_JOINED;
@@ -91,6 +91,22 @@ static void lock_leave(struct world *w) {
   spans->lock = psm_seat_tag(w->segment, OTHER_DEAD);
 }
 
+/* With magazines of their own. */
+static void ways_copy(union way *to, const union way *from) {
+  memcpy(to, from, WAYS * sizeof *to);
+  for (uint32_t cls = 0; cls < PSM_CLASSES; cls++) {
+    union way *way = way_of(to, cls);
+    size_t room = (size_t)(way->free.limit - way->free.bottom);
+    size_t holds = (size_t)(way->free.top - way->free.bottom);
+    struct kept *bottom = room > 0 ? stack_new(room) : NULL;
+    CHECK(room == 0 || bottom != NULL);
+    if (holds > 0) memcpy(bottom, way->free.bottom, holds * sizeof *bottom);
+    way->free.bottom = bottom;
+    way->free.top = room > 0 ? bottom + holds : NULL;
+    way->free.limit = room > 0 ? bottom + room : NULL;
+  }
+}
+
 static void image_take(struct world *w, int kind) {
   uint64_t data = w->segment->data;
   uint64_t size = w->segment->geometry.size;
@@ -100,7 +116,7 @@ static void image_take(struct world *w, int kind) {
   memcpy(w->images[kind], w->segment->base, w->restored);
   for (unsigned i = 0; i < THREADS; i++) {
     w->threads[kind][i].worker = w->bindings[i]->worker;
-    memcpy(w->threads[kind][i].ways, w->bindings[i]->ways, sizeof w->threads[kind][i].ways);
+    ways_copy(w->threads[kind][i].ways, w->bindings[i]->ways);
   }
 }
 
@@ -154,7 +170,8 @@ static void world_reset(struct world *w, int kind) {
   for (unsigned i = 0; i < THREADS; i++) {
     struct binding *b = w->bindings[i];
     b->worker = w->threads[kind][i].worker;
-    memcpy(b->ways, w->threads[kind][i].ways, WAYS * sizeof *b->ways);
+    psm_magazines_free(b->ways);
+    ways_copy(b->ways, w->threads[kind][i].ways);
     if (b->worker.cache == NULL) binding_end(b);
   }
 }

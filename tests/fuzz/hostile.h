@@ -50,21 +50,19 @@ static uint64_t cache_field(struct input *in, const struct geometry *g, uint32_t
          input_below(in, g->classes->count) * sizeof(struct slot_shm) + which % 2 * 8u;
 }
 
+/* In a descriptor, or anywhere in an annex: a group's word, or some states. */
 static uint64_t group_field(struct input *in, const struct geometry *g, unsigned *width) {
   uint32_t unit = input_below(in, g->units);
   uint8_t which = input_8(in);
-  uint32_t elsewhere = g->groups_size != 0 ? g->most_groups : 0;
-  uint32_t index = (which >> 1) % (g->near_groups + elsewhere);
-  uint32_t groups = g->near_groups;
+  bool narrow = (which & 1) != 0;
+  if (narrow) *width = 4;
+  if (g->annex_size != 0 && (which & 2) != 0)
+    return g->annexes + (uint64_t)unit * g->annex_size +
+           input_below(in, g->annex_size / *width) * *width;
   uint64_t at = g->slabs + (uint64_t)unit * g->slab_size + sizeof(struct slab_shm);
-  if (index >= g->near_groups) {
-    at = g->groups + (uint64_t)unit * g->groups_size;
-    groups = elsewhere;
-    index -= g->near_groups;
-  }
-  if ((which & 1) == 0) return at + index * sizeof(uint64_t);
-  *width = 4;
-  return at + groups * sizeof(uint64_t) + index * sizeof(uint32_t);
+  uint32_t index = (which >> 2) % g->near_groups;
+  return narrow ? at + g->near_groups * sizeof(uint64_t) + index * sizeof(uint32_t)
+                : at + index * sizeof(uint64_t);
 }
 
 /* A word of the metadata by its meaning, or any byte. */

@@ -908,6 +908,9 @@ From any thread of any member.*/
 unsafe extern "C" {
     /**Give memory that is free back to the file system, if that takes it.
 
+What the calling thread holds ready of freed blocks is free then as well;
+what other threads do stays theirs.
+
 # Returns
 
 0 and the bytes in `*bytes` (unless NULL), or a PSM_E_ code.

@@ -1,0 +1,34 @@
+/* The blocks that a thread has freed and keeps, to allocate them again.
+ *
+ * A magazine is a stack in private memory, for each class one; that a block is kept,
+ * and by whom, stands in its state, where a reaper finds it.
+ */
+#ifndef PSM_MAGAZINE_H
+#define PSM_MAGAZINE_H
+
+#include "give.h"
+
+/** Keep a used block, or give it back if there is no way to keep it.
+ *
+ *  The magazine grows, or half of it is given back, if it is full. Under the span lock
+ *  nothing is kept: a reaper may be about to give back what the dead were publishing.
+ *
+ *  Returns  false if the block is free already.
+ */
+bool psm_magazine_keep(struct worker *worker, uint32_t unit, uint32_t cls, uint32_t index);
+
+/** Give back all that the worker keeps. */
+void psm_magazines_empty(const struct worker *worker);
+
+/** The same if memory has run short since it was done last. */
+PSM_INLINE void magazines_yield(struct worker *worker) {
+  uint32_t pressure = at_load(&worker->segment->spans->pressure);
+  if (likely(pressure == worker->pressure)) return;
+  worker->pressure = pressure;
+  psm_magazines_empty(worker);
+}
+
+/** Free the private memory of magazines, whatever is in them. */
+void psm_magazines_free(union way *ways);
+
+#endif
