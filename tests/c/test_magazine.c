@@ -1,0 +1,479 @@
+/* The blocks that a thread keeps when it frees them: who may have them, and who gets them back.
+ *
+ * The segments have units of 16 KiB, and the sizes are of classes with states. */
+#include "harness.h"
+
+#include "layout.h"
+
+enum { SIZE = 16 << 20, MANY = 2000 };
+
+/* ---- What the segment says ---- */
+
+struct inside {
+  struct geometry g;
+  char *base;
+};
+
+static struct inside look_inside(PSMHandle handle) {
+  const struct header_shm *header = (const void *)handle;
+  struct inside in = {.base = (char *)handle};
+  CHECK(psm_geometry(&in.g, header->size, header->base));
+  return in;
+}
+
+static uint32_t word_of(const struct inside *in, uint32_t unit) {
+  return at_load((_Atomic uint32_t *)(void *)(in->base + in->g.table) + unit);
+}
+
+static _Atomic uint8_t *state_of(const struct inside *in, uint32_t unit, uint32_t index) {
+  uint64_t at = in->g.annexes + (uint64_t)unit * in->g.annex_size + in->g.states + index;
+  return (_Atomic uint8_t *)(void *)(in->base + at);
+}
+
+/* A block's bit, in its group or in the slot of whichever cache. */
+static bool bit_is_set(const struct inside *in, uint32_t unit, uint32_t cls, uint32_t index) {
+  uint64_t group = index / PSM_GROUP;
+  CHECK(group < in->g.near_groups);
+  const struct slab_shm *slab =
+      (const void *)(in->base + in->g.slabs + (uint64_t)unit * in->g.slab_size);
+  uint64_t bits = at_load(&slab->groups[group]);
+  for (uint32_t i = 0; i < in->g.caches; i++) {
+    const struct cache_shm *cache =
+        (const void *)(in->base + in->g.cache_area + (uint64_t)i * in->g.cache_size);
+    uint64_t id = at_load(&cache->slots[cls].group) & (SLOT_CHANGE - 1);
+    if (id == 1 + (uint64_t)unit * PSM_GROUPS + group) bits |= at_load(&cache->slots[cls].bits);
+  }
+  return (bits >> index % PSM_GROUP & 1) != 0;
+}
+
+/* The blocks that some thread keeps, and of the last one its unit and number. */
+static uint32_t kept_now(PSMHandle handle, uint32_t *at_unit, uint32_t *at_index) {
+  struct inside in = look_inside(handle);
+  uint32_t kept = 0;
+  for (uint32_t unit = 0; unit < in.g.units; unit++) {
+    uint32_t word = word_of(&in, unit);
+    uint32_t units = unit_kind(word) == UNIT_SLAB ? 1 : unit_value(word);
+    const struct psm_class *c = &in.g.classes->at[unit_value(word) % in.g.classes->count];
+    for (uint32_t i = 0; unit_kind(word) == UNIT_SLAB && c->stated && i < c->blocks; i++) {
+      uint8_t state = at_load(state_of(&in, unit, i));
+      if (state == BLOCK_USED || bit_is_set(&in, unit, unit_value(word), i)) continue;
+      CHECK(state > BLOCK_FREE);
+      kept++;
+      if (at_unit != NULL) *at_unit = unit, *at_index = i;
+    }
+    unit += units - 1;
+  }
+  return kept;
+}
+
+static uint32_t kept(PSMHandle handle) { return kept_now(handle, NULL, NULL); }
+
+/* ---- Take and free many ---- */
+
+static void take(PSMHandle handle, void **blocks, int count, size_t size) {
+  for (int i = 0; i < count; i++) CHECK((blocks[i] = PSMalloc(handle, size)) != NULL);
+}
+
+static void give(PSMHandle handle, void **blocks, int count) {
+  for (int i = 0; i < count; i++) CHECK_SETS(0, PSMfree(handle, blocks[i]));
+}
+
+/* It doubles each time that it was emptied. */
+static void keep_many(PSMHandle handle, size_t size) {
+  static void *blocks[MANY];
+  for (int round = 0; round < 8; round++) {
+    take(handle, blocks, 200, size);
+    give(handle, blocks, 200);
+  }
+}
+
+/* As much as in a new segment, and nothing is anybody's. */
+static void all_is_back(PSMHandle handle) {
+  CHECK_EQ(h_stat(handle).blocks, 0);
+  h_sound(handle);
+  size_t largest = h_largest(handle);
+  CHECK_EQ(kept(handle), 0);
+  PSMHandle fresh = h_init(h_shm_name("fresh"), SIZE);
+  CHECK_EQ(largest, h_largest(fresh));
+  PSMdeinit(fresh);
+}
+
+/* ---- Of one thread ---- */
+
+CASE(freed_last_is_allocated_next) {
+  PSMHandle handle = h_init(h_shm_name(""), SIZE);
+  for (size_t size = 64; size <= h_stat(handle).small_max; size += size / 3 + 1) {
+    void *blocks[5];
+    take(handle, blocks, 5, size);
+    give(handle, blocks, 5);
+    for (int i = 5; i-- > 0;) CHECK_PTR(PSMalloc(handle, size), blocks[i]);
+    give(handle, blocks, 5);
+  }
+  CHECK(kept(handle) > 0);
+  CHECK_EQ(h_stat(handle).blocks, 0);
+  h_sound(handle);
+  PSMdeinit(handle);
+}
+
+static PSMHandle shared;
+
+static void *refused(void *block) {
+  CHECK_SETS(PSM_E_DOUBLE_FREE, PSMfree(shared, block));
+  CHECK_SETS(PSM_E_DOUBLE_FREE, CHECK_EQ(PSMusableSize(shared, block), 0));
+  CHECK_SETS(PSM_E_DOUBLE_FREE, CHECK(PSMrealloc(shared, block, 2000) == NULL));
+  return NULL;
+}
+
+MEMBER(is_refused) {
+  shared = handle;
+  refused(PSMaddress(handle, strtoull(argv[0], NULL, 10)));
+}
+
+CASE(kept_block_is_refused) {
+  shared = h_init(h_shm_name(""), SIZE);
+  void *block = PSMalloc(shared, 300);
+  char *offset = h_text("%llu", (unsigned long long)PSMoffset(shared, block));
+  PSMfree(shared, block);
+  CHECK_EQ(kept(shared), 1);
+  refused(block);
+  h_join(h_thread(refused, block));
+  CHECK_EQ(h_wait(h_member(shared, "is_refused", offset, NULL)), 0);
+  CHECK_EQ(kept(shared), 1);
+  CHECK_PTR(PSMalloc(shared, 300), block);
+  CHECK_SETS(0, PSMfree(shared, block));
+  h_sound(shared);
+  PSMdeinit(shared);
+}
+
+CASE(trim_gives_back_what_the_caller_keeps) {
+  PSMHandle handle = h_init(h_shm_name(""), SIZE);
+  keep_many(handle, 1000);
+  CHECK(kept(handle) >= 100);
+  uint64_t committed = h_stat(handle).committed;
+  CHECK_EQ(PSMtrim(handle, NULL), 0);
+  CHECK_EQ(kept(handle), 0);
+#ifndef _WIN32
+  CHECK(h_stat(handle).committed + 64 * KIB < committed);
+#endif
+  (void)committed;
+  PSMdeinit(handle);
+}
+
+/* ---- How much is kept ---- */
+
+static void *free_all(void *blocks) {
+  for (void **block = blocks; *block != NULL; block++) CHECK_SETS(0, PSMfree(shared, *block));
+  CHECK(kept(shared) <= 8);
+  return NULL;
+}
+
+/* Who frees what others allocate, and allocates nothing, passes it on. */
+CASE(who_only_frees_keeps_little) {
+  static void *blocks[MANY + 1];
+  shared = h_init(h_shm_name(""), SIZE);
+  take(shared, blocks, MANY, 100);
+  h_join(h_thread(free_all, blocks));
+  CHECK_EQ(kept(shared), 0); /* its thread has ended */
+  all_is_back(shared);
+  PSMdeinit(shared);
+}
+
+/* In all: a part in 32 of the bytes, and as many blocks as a quarter of the units, of each class. */
+CASE(what_is_kept_is_bounded) {
+  static void *blocks[MANY];
+  PSMHandle handle = h_init(h_shm_name(""), SIZE);
+  struct inside in = look_inside(handle);
+  for (size_t size = 64; size <= h_stat(handle).small_max; size = size * 2) {
+    int count = (int)(8 * MIB / size) < MANY ? (int)(8 * MIB / size) : MANY;
+    for (int round = 0; round < 12; round++) {
+      take(handle, blocks, count, size);
+      give(handle, blocks, count);
+    }
+    uint32_t most = kept(handle);
+    CHECK(most >= 8);
+    CHECK(most <= 1024 && most <= in.g.units / 4);
+    CHECK(most * size <= SIZE / 32 + 1024);
+    CHECK_EQ(PSMtrim(handle, NULL), 0);
+  }
+  PSMdeinit(handle);
+}
+
+/* ---- Memory is short ---- */
+
+CASE(who_keeps_much_can_have_it_all) {
+  PSMHandle handle = h_init(h_shm_name(""), SIZE);
+  for (size_t size = 64; size <= 4000; size += 100) keep_many(handle, size);
+  CHECK(kept(handle) > 1000);
+  all_is_back(handle);
+  PSMdeinit(handle);
+}
+
+struct keeper {
+  pthread_barrier_t barrier;
+  bool by_freeing;
+};
+
+/* A slow way: the magazine is full, or there is none yet. */
+static void *keep_until_pressed(void *arg) {
+  struct keeper *keeper = arg;
+  void *block = PSMalloc(shared, 900);
+  for (size_t size = 64; size <= 800; size += 50) keep_many(shared, size);
+  CHECK(kept(shared) > 300);
+  pthread_barrier_wait(&keeper->barrier);
+  pthread_barrier_wait(&keeper->barrier);
+  if (keeper->by_freeing)
+    CHECK_SETS(0, PSMfree(shared, block));
+  else
+    CHECK(PSMalloc(shared, 1500) != NULL);
+  CHECK(kept(shared) <= 1);
+  pthread_barrier_wait(&keeper->barrier);
+  return NULL;
+}
+
+CASE(others_yield_when_memory_is_short) {
+  for (int by_freeing = 0; by_freeing < 2; by_freeing++) {
+    struct keeper keeper = {.by_freeing = by_freeing != 0};
+    pthread_barrier_init(&keeper.barrier, NULL, 2);
+    shared = h_init(h_shm_name(""), SIZE);
+    pthread_t thread = h_thread(keep_until_pressed, &keeper);
+    pthread_barrier_wait(&keeper.barrier);
+    (void)h_largest(shared);
+    pthread_barrier_wait(&keeper.barrier);
+    pthread_barrier_wait(&keeper.barrier);
+    h_join(thread);
+    h_sound(shared);
+    PSMdeinit(shared);
+    pthread_barrier_destroy(&keeper.barrier);
+  }
+}
+
+/* ---- Ends ---- */
+
+static void *keep_and_end(void *arg) {
+  for (size_t size = 64; size <= 2000; size += 300) keep_many(shared, size);
+  CHECK(kept(shared) > 100);
+  return arg;
+}
+
+CASE(thread_ends_and_keeps_nothing) {
+  shared = h_init(h_shm_name(""), SIZE);
+  for (int round = 0; round < 3; round++) {
+    h_join(h_thread(keep_and_end, NULL));
+    CHECK_EQ(kept(shared), 0);
+  }
+  all_is_back(shared);
+  PSMdeinit(shared);
+}
+
+static void *keep_and_wait(void *arg) {
+  keep_and_end(NULL);
+  pthread_barrier_wait(arg);
+  for (;;) h_sleep_us(100000);
+  return NULL;
+}
+
+MEMBER(leaves_before_its_thread) {
+  (void)argv;
+  static pthread_barrier_t barrier;
+  shared = handle;
+  pthread_barrier_init(&barrier, NULL, 2);
+  (void)h_thread(keep_and_wait, &barrier);
+  pthread_barrier_wait(&barrier);
+  keep_and_end(NULL);
+  PSMdeinit(handle);
+}
+
+CASE(member_leaves_before_its_thread_ends) {
+  PSMHandle handle = h_init(h_shm_name(""), SIZE);
+  CHECK_EQ(h_wait(h_member(handle, "leaves_before_its_thread", NULL)), 0);
+  CHECK_EQ(PSMmembers(handle, NULL, 0), 1);
+  CHECK_EQ(kept(handle), 0);
+  all_is_back(handle);
+  PSMdeinit(handle);
+}
+
+#ifndef _WIN32
+/* Some of what they keep is of groups that live on, of their own, and of nobody's. */
+static void keepers_end(bool killed) {
+  PSMHandle handle = h_init(h_shm_name(""), SIZE);
+  shared = handle;
+  void **table = PSMalloc(handle, MANY * sizeof *table);
+  take(handle, table, MANY, 200);
+  pid_t child[3];
+  h_gate ready[3], never = h_gate_new();
+  for (int i = 0; i < 3; i++) {
+    ready[i] = h_gate_new();
+    child[i] = h_fork();
+    if (child[i] != 0) continue;
+    keep_and_end(NULL);
+    for (int j = i; j < MANY; j += 3) CHECK_SETS(0, PSMfree(handle, table[j]));
+    h_gate_open(ready[i]);
+    if (killed) h_gate_pass(never);
+    h_quit(0);
+  }
+  for (int i = 0; i < 3; i++) h_gate_pass(ready[i]);
+  CHECK(!killed || kept(handle) > 300);
+  for (int i = 0; i < 3; i++) {
+    if (killed)
+      h_kill(child[i]);
+    else
+      CHECK_EQ(h_wait(child[i]), 0);
+  }
+  CHECK_EQ(PSMreap(handle), 3);
+  CHECK_EQ(kept(handle), 0);
+  CHECK_SETS(0, PSMfree(handle, table));
+  all_is_back(handle);
+  PSMdeinit(handle);
+}
+CASE(killed_keepers_lose_nothing) { keepers_end(true); }
+CASE(keepers_that_end_without_leaving) { keepers_end(false); }
+
+/* ---- Fork ---- */
+
+/* What the parent keeps stays the parent's, and nothing is handed out twice. */
+CASE(child_has_none_of_what_its_parent_keeps) {
+  static void *mine[MANY], *theirs[MANY];
+  PSMHandle handle = h_init(h_shm_name(""), SIZE);
+  keep_many(handle, 200);
+  uint32_t before = kept(handle);
+  CHECK(before > 100);
+  h_gate ready = h_gate_new(), go = h_gate_new();
+  pid_t child = h_fork();
+  if (child == 0) {
+    take(handle, theirs, 500, 200);
+    for (int i = 0; i < 500; i++) h_fill(theirs[i], 200, (uint64_t)i);
+    h_gate_open(ready);
+    h_gate_pass(go);
+    for (int i = 0; i < 500; i++) CHECK(h_intact(theirs[i], 200, (uint64_t)i));
+    give(handle, theirs, 500);
+    PSMdeinit(handle);
+    h_quit(0);
+  }
+  h_gate_pass(ready);
+  CHECK_EQ(kept(handle), before);
+  take(handle, mine, 500, 200);
+  for (int i = 0; i < 500; i++) memset(mine[i], 0xee, 200);
+  h_gate_open(go);
+  CHECK_EQ(h_wait(child), 0);
+  give(handle, mine, 500);
+  all_is_back(handle);
+  PSMdeinit(handle);
+}
+
+static _Atomic int busy;
+
+static void *free_and_allocate(void *arg) {
+  static _Thread_local void *blocks[300];
+  while (at_load(&busy) != 0)
+    for (size_t size = 64; size <= 2000; size += 64) {
+      int count = (int)(size % 290) + 1;
+      take(shared, blocks, count, size);
+      give(shared, blocks, count);
+      (void)PSMtrim(shared, NULL); /* magazines begin anew, and grow */
+    }
+  return arg;
+}
+
+/* At whatever moment of a magazine that grows. */
+CASE(fork_while_magazines_grow) {
+#ifdef __SANITIZE_THREAD__
+  SKIP("the thread sanitizer does not fork with threads");
+#endif
+  shared = h_init(h_shm_name(""), SIZE);
+  at_store(&busy, 1);
+  pthread_t threads[2] = {h_thread(free_and_allocate, NULL), h_thread(free_and_allocate, NULL)};
+  for (int i = 0; i < h_rounds(40); i++) {
+    pid_t child = h_fork();
+    if (child == 0) {
+      for (size_t size = 64; size <= 2000; size += 300) keep_many(shared, size);
+      PSMdeinit(shared);
+      h_quit(0);
+    }
+    CHECK_EQ(h_wait(child), 0);
+  }
+  at_store(&busy, 0);
+  for (int i = 0; i < 2; i++) h_join(threads[i]);
+  CHECK_EQ(PSMmembers(shared, NULL, 0), 1);
+  all_is_back(shared);
+  PSMdeinit(shared);
+}
+#else
+LEFT_OUT(killed_keepers_lose_nothing, "Windows has no fork")
+LEFT_OUT(keepers_that_end_without_leaving, "Windows has no fork")
+LEFT_OUT(child_has_none_of_what_its_parent_keeps, "Windows has no fork")
+LEFT_OUT(fork_while_magazines_grow, "Windows has no fork")
+#endif
+
+/* ---- Slabs ---- */
+
+/* A slab that is given back joins the single free unit behind it, whose word is then no head any
+ * more: whoever goes from head to head must know where to go on before. */
+CASE(all_idle_slabs_go_back_at_once) {
+  PSMHandle handle = h_init(h_shm_name(""), SIZE);
+  enum { RUNS = 20 };
+  size_t unit = h_stat(handle).unit;
+  void *single[RUNS], *wall[RUNS], *small[RUNS];
+  for (int i = 0; i < RUNS; i++) {
+    CHECK((small[i] = PSMalloc(handle, (size_t)64 + 128 * (size_t)i)) != NULL);
+    CHECK((single[i] = PSMalloc(handle, unit)) != NULL);
+    CHECK((wall[i] = PSMalloc(handle, 2 * unit)) != NULL);
+  }
+  give(handle, single, RUNS);
+  give(handle, small, RUNS); /* kept: the slabs stay */
+  CHECK_EQ(kept(handle), RUNS);
+  CHECK_EQ(PSMtrim(handle, NULL), 0);
+  struct inside in = look_inside(handle);
+  uint32_t slabs = 0;
+  for (uint32_t i = 0; i < in.g.units; i++) {
+    uint32_t word = word_of(&in, i);
+    slabs += unit_kind(word) == UNIT_SLAB;
+    i += unit_kind(word) == UNIT_SLAB ? 0 : unit_value(word) - 1;
+  }
+  CHECK(slabs <= RUNS); /* those that the slots hold */
+  give(handle, wall, RUNS);
+  all_is_back(handle);
+  PSMdeinit(handle);
+}
+
+/* ---- Looking inside ---- */
+
+CASE(states_of_nobody_are_found) {
+  static const uint8_t wrong[] = {0, 77};
+  for (size_t i = 0; i < sizeof wrong; i++) {
+    PSMHandle handle = h_init(h_shm_name(""), SIZE);
+    uint32_t unit, index;
+    PSMfree(handle, PSMalloc(handle, 500));
+    CHECK_EQ(kept_now(handle, &unit, &index), 1);
+    struct inside in = look_inside(handle);
+    uint8_t right = at_load(state_of(&in, unit, index));
+    h_sound(handle);
+    at_store(state_of(&in, unit, index), wrong[i]);
+    CHECK_EQ(PSMcheck(handle), PSM_E_CORRUPT);
+    at_store(state_of(&in, unit, index), right);
+    PSMdeinit(handle);
+  }
+}
+
+/* Threads without a cache of their own, or with one whose number is too great for a mark. */
+static void *work_without_keeping(void *arg) {
+  static _Thread_local void *blocks[50];
+  for (int round = 0; round < 20; round++) {
+    take(shared, blocks, 50, 100);
+    give(shared, blocks, 50);
+  }
+  pthread_barrier_wait(arg);
+  return NULL;
+}
+
+CASE(more_threads_than_caches) {
+  enum { THREADS = 80 }; /* and 64 caches */
+  static pthread_barrier_t barrier;
+  pthread_t threads[THREADS];
+  shared = h_init(h_shm_name(""), SIZE);
+  pthread_barrier_init(&barrier, NULL, THREADS);
+  for (int i = 0; i < THREADS; i++) threads[i] = h_thread(work_without_keeping, &barrier);
+  for (int i = 0; i < THREADS; i++) h_join(threads[i]);
+  CHECK_EQ(kept(shared), 0);
+  all_is_back(shared);
+  PSMdeinit(shared);
+}
