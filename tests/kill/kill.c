@@ -26,7 +26,7 @@
 #include "operations.h"
 #include "stepper.h"
 
-enum { STAGES = 3, WATCHDOG = 20 /* s */, KIB = 1024 };
+enum { STAGES = 4, WATCHDOG = 20 /* s */, KIB = 1024 };
 
 /* What the operation at hand has shown so far; shared with the parent. */
 struct tally {
@@ -172,7 +172,7 @@ static void round_tell(const struct round *round) {
 static void round_play(const struct round *round, struct trace *trace) {
   struct worker workers[STAGES];
   int flags = round->operation[0]->flags;
-  struct limits limits = {0, false, 0, (flags & KEPT) != 0};
+  struct limits limits = {0, false, 0, (flags & KEPT) != 0, false};
   (void)alarm(WATCHDOG);
   round_tell(round);
   for (int i = 0; i < round->stages; i++) worker_start(&workers[i], round->operation[i]);
@@ -182,6 +182,7 @@ static void round_play(const struct round *round, struct trace *trace) {
     worker_ready(&workers[i], operation);
     limits.lost += operation->lost; /* one for each that is killed */
     limits.moves |= operation->moves;
+    limits.takes |= (operation->flags & TAKES) != 0;
     limits.deaths += (operation->flags & (STRANGER | LEAVES)) == 0;
   }
   if ((flags & ALONE) != 0) PSMdeinit(scene->handle);
@@ -240,6 +241,11 @@ static void hang(int signal) {
   _exit(1);
 }
 
+static size_t segment_size(int flags) {
+  if ((flags & TIGHT) != 0) return 256 * KIB;
+  return (flags & ROOMY) != 0 ? 4096 * KIB : 1024 * KIB;
+}
+
 static void operation_try(const struct operation *operation) {
   enum { AFTER = sizeof operation->after / sizeof *operation->after };
   pthread_t thread;
@@ -249,7 +255,7 @@ static void operation_try(const struct operation *operation) {
   if (pthread_create(&thread, NULL, nothing, NULL) == 0) (void)pthread_join(thread, NULL);
   scene = shared(sizeof *scene);
   (void)snprintf(scene->name, sizeof scene->name, "shm:psm-kill-%d", getpid());
-  scene->size = (operation->flags & TIGHT) != 0 ? 256 * KIB : 1024 * KIB;
+  scene->size = segment_size(operation->flags);
   scene_measure(scene);
   if (operation->after[0] == NULL) {
     struct round round = {1, {operation}, {{0, 0}}};
@@ -258,7 +264,12 @@ static void operation_try(const struct operation *operation) {
   }
   for (int i = 0; i < AFTER && operation->after[i] != NULL; i++) {
     const struct operation *before = operation_find(operation->after[i]);
-    struct round round = {2, {before, operation}, {random_point(before)}};
+    struct round round = {0};
+    for (int dead = (operation->flags & PAIRED) != 0 ? 2 : 1; dead > 0; dead--) {
+      round.operation[round.stages] = before;
+      round.point[round.stages++] = random_point(before);
+    }
+    round.operation[round.stages++] = operation;
     points_try(&round);
   }
 }
@@ -295,7 +306,7 @@ static bool job_end(struct job *jobs, int *count) {
   size_t which = jobs[i].operation;
   bool failed = !WIFEXITED(status) || WEXITSTATUS(status) != 0;
   tallies[which].seconds = now() - jobs[i].began;
-  row_print(&operations[which], &tallies[which], failed);
+  row_print(operation_at(which), &tallies[which], failed);
   char path[64];
   (void)snprintf(path, sizeof path, "/dev/shm/psm-kill-%d", pid);
   (void)unlink(path);
@@ -310,7 +321,7 @@ static void job_start(struct job *job, size_t which) {
   if (job->pid != 0) return;
   tally = &tallies[which];
   chance += which * 1000;
-  operation_try(&operations[which]);
+  operation_try(operation_at(which));
   exit(0);
 }
 
@@ -318,7 +329,7 @@ static void sum_print(int tried, int failures) {
   uint64_t points = 0;
   uint64_t missed = 0;
   uint64_t kills = 0;
-  for (size_t i = 0; i < operation_count; i++) {
+  for (size_t i = 0; i < operation_count(); i++) {
     points += tallies[i].points;
     missed += tallies[i].missed;
     kills += tallies[i].kills;
@@ -336,8 +347,8 @@ static int all_try(char **names, int at_once) {
   int failures = 0;
   printf("%-36s%10s%8s%7s%13s%12s%9s\n", "operation", "points", "kills", "hangs", "corruptions",
          "lost of", "seconds");
-  for (size_t i = 0; i < operation_count; i++) {
-    if (!wanted(&operations[i], names)) continue;
+  for (size_t i = 0; i < operation_count(); i++) {
+    if (!wanted(operation_at(i), names)) continue;
     if (running == at_once) failures += !job_end(jobs, &running);
     job_start(&jobs[running++], i);
     tried++;
@@ -367,6 +378,6 @@ int main(int argc, char **argv) {
   printf("seed %llu\n", (unsigned long long)seed);
   chance = seed * UINT64_C(0x9e3779b97f4a7c15);
   stepper_choose((const void *)(uintptr_t)PSMversion, libc);
-  tallies = shared(operation_count * sizeof *tallies);
+  tallies = shared(operation_count() * sizeof *tallies);
   return all_try(argv + optind, (int)(jobs < 1 ? 1 : jobs > 64 ? 64 : jobs));
 }

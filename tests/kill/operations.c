@@ -266,7 +266,7 @@ __attribute__((noreturn)) static void run_thread_exit(struct scene *scene) {
   pthread_exit(NULL);
 }
 
-const struct operation operations[] = {
+const struct operation plain_operations[] = {
     {"create", .run = run_open, .flags = ALONE | STRANGER},
     {"create over a dead creator's file", .run = run_open, .flags = ALONE | STRANGER,
      .after = {"create"}},
@@ -349,10 +349,17 @@ const struct operation operations[] = {
      .after = {"alloc, opens a slab", "alloc, large, splits", "free, large, joins both sides",
                "realloc, large, grows", "PSMallocTo, large", "reap"}},
 };
-const size_t operation_count = sizeof operations / sizeof *operations;
+const size_t plain_operation_count = sizeof plain_operations / sizeof *plain_operations;
+
+size_t operation_count(void) { return plain_operation_count + kept_operation_count; }
+
+const struct operation *operation_at(size_t index) {
+  if (index < plain_operation_count) return &plain_operations[index];
+  return &kept_operations[index - plain_operation_count];
+}
 
 const struct operation *operation_find(const char *name) {
-  for (size_t i = 0; i < operation_count; i++)
-    if (strcmp(operations[i].name, name) == 0) return &operations[i];
+  for (size_t i = 0; i < operation_count(); i++)
+    if (strcmp(operation_at(i)->name, name) == 0) return operation_at(i);
   scene_fail("there is no operation '%s'", name);
 }

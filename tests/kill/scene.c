@@ -79,6 +79,12 @@ static void use_at_once(const struct scene *scene) {
   must(PSMunlock(scene->handle, scene->lock), "the application's lock");
 }
 
+/* What the dead published is freed and its memory used again before they are reaped. */
+static void take_back(struct scene *scene) {
+  must(PSMfreeFrom(scene->handle, scene->where), "PSMfreeFrom");
+  for (int i = 0; i < 3; i++) (void)scene_live(scene, 64);
+}
+
 struct used {
   struct live blocks[BLOCKS];
   uint32_t count;
@@ -149,32 +155,99 @@ static uint32_t exhaust(const struct scene *scene, size_t size, struct live *blo
   return count;
 }
 
+/* More small blocks than slots and magazines hold: what was reaped, and was not to be,
+ * is among them. */
+static void take_more(const struct scene *scene, struct used *more) {
+  static const struct {
+    size_t size;
+    uint32_t count;
+  } wanted[] = {{64, 150}, {1000, 40}};
+  more->count = 0;
+  for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
+    for (uint32_t left = wanted[i].count; left > 0; left--) {
+      struct live live = {PSMalloc(scene->handle, wanted[i].size), wanted[i].size};
+      if (live.block == NULL) break;
+      stamp(live);
+      more->blocks[more->count++] = live;
+    }
+  }
+}
+
+static void give_more(const struct scene *scene, const struct used *more) {
+  for (uint32_t i = 0; i < more->count; i++) {
+    if (!intact(more->blocks[i], 0)) scene_fail("a block that was just had was overwritten");
+    PSMclearError();
+    PSMfree(scene->handle, more->blocks[i].block);
+    if (PSMlastError() != PSM_OK) scene_fail("a block was given out twice");
+  }
+}
+
+/* In how many units blocks lie; those of one unit follow each other. */
+static uint32_t units_of(const struct live *blocks, uint32_t count, size_t unit) {
+  uint32_t units = 0;
+  for (uint32_t i = 0; i < count; i++) {
+    uint32_t other = 0;
+    while (other < i && (uintptr_t)blocks[other].block / unit != (uintptr_t)blocks[i].block / unit)
+      other++;
+    units += other == i;
+  }
+  return units;
+}
+
 /* Fill the segment to the last block: whole units first, then what is left of
- * the slabs that lost blocks are in. Stamps tell if any byte was given twice. */
-static void fill(const struct scene *scene, const struct used *lost) {
+ * the slabs that lost blocks are in. Stamps tell if any byte was given twice.
+ *
+ * Returns  how many small blocks are not to be had: those in `lost`, and those
+ *          that are neither used nor free. */
+static uint32_t fill(const struct scene *scene, const struct used *lost) {
   static struct live blocks[BLOCKS];
   PSMStat stat;
   must(PSMstat(scene->handle, &stat), "PSMstat");
   uint32_t count = exhaust(scene, stat.unit, blocks, BLOCKS);
-  uint32_t expected = scene->units;
+  uint32_t slabs = scene->units - count;
+  uint32_t missing = 0;
   for (uint32_t i = 0; i < lost->count; i++) {
-    struct live gone = lost->blocks[i];
-    stamp(gone);
-    expected -= gone.size > stat.small_max ? (uint32_t)(gone.size / stat.unit) : 1;
-    if (gone.size > stat.small_max) continue;
-    uint32_t more = exhaust(scene, gone.size, blocks + count, BLOCKS - count);
-    if (more != stat.unit / gone.size - 1)
-      scene_fail("a slab of blocks of %zu bytes holds %u besides the lost one, not %u", gone.size,
-                 more, (uint32_t)(stat.unit / gone.size) - 1);
-    count += more;
-    expected += more;
+    stamp(lost->blocks[i]);
+    if (lost->blocks[i].size > stat.small_max)
+      slabs -= (uint32_t)(lost->blocks[i].size / stat.unit);
   }
-  if (count != expected) scene_fail("%u blocks fill the segment, not %u", count, expected);
+  for (int i = 0; slabs != 0 && scene->sizes[i] != 0; i++) {
+    uint32_t more = exhaust(scene, scene->sizes[i], blocks + count, BLOCKS - count);
+    uint32_t units = units_of(blocks + count, more, stat.unit);
+    missing += units * (uint32_t)(stat.unit / scene->sizes[i]) - more;
+    count += more;
+    slabs -= units;
+  }
+  if (slabs != 0) scene_fail("%d units cannot be filled", (int)slabs);
   for (uint32_t i = 0; i < lost->count; i++)
     if (!intact(lost->blocks[i], 0)) scene_fail("a lost block was given out");
   for (uint32_t i = 0; i < count; i++) {
     if (!intact(blocks[i], 0)) scene_fail("a block was given out twice");
     PSMfree(scene->handle, blocks[i].block);
+  }
+  return missing;
+}
+
+/* All that nobody can reach: what is used, and what is neither used nor free. */
+static uint32_t lost_count(const struct scene *scene, const struct used *lost) {
+  uint32_t larges = 0;
+  for (uint32_t i = 0; i < lost->count; i++) {
+    int small = 0;
+    while (scene->sizes[small] != 0 && scene->sizes[small] != lost->blocks[i].size) small++;
+    larges += scene->sizes[small] == 0;
+  }
+  uint32_t smalls = fill(scene, lost);
+  if (smalls + larges < lost->count) scene_fail("a block that is used can be had");
+  return smalls + larges;
+}
+
+static void sizes_find(struct scene *scene, size_t small_max) {
+  size_t last = 0;
+  for (int i = 0; last < small_max; i++) {
+    void *block = PSMalloc(scene->handle, last + 1);
+    if (block == NULL || i == SIZES - 1) scene_fail("the sizes of blocks cannot be found");
+    scene->sizes[i] = last = PSMusableSize(scene->handle, block);
+    PSMfree(scene->handle, block);
   }
 }
 
@@ -183,6 +256,7 @@ void scene_measure(struct scene *scene) {
   PSMStat stat;
   PSMinit(scene->name, scene->size, NULL, &scene->handle);
   must(PSMstat(scene->handle, &stat), "PSMstat");
+  sizes_find(scene, stat.small_max);
   scene->units = exhaust(scene, stat.unit, blocks, BLOCKS);
   PSMdeinit(scene->handle);
 }
@@ -197,9 +271,10 @@ static void leave(const struct scene *scene, bool kept) {
 }
 
 uint32_t scene_judge(struct scene *scene, struct limits limits) {
-  static struct used used;
+  static struct used used, more;
   PSMMember dead[16];
   uint64_t cursor = 0;
+  if (limits.takes) take_back(scene);
   use_at_once(scene);
   check_sound(scene, "at once");
   must(PSMreap(scene->handle), "PSMreap");
@@ -210,14 +285,18 @@ uint32_t scene_judge(struct scene *scene, struct limits limits) {
   if (PSMmembers(scene->handle, NULL, 0) != 1) scene_fail("a dead member is still on the list");
   check_sound(scene, "reaped");
   walk(scene, &used);
+  take_more(scene, &more);
   account(scene, &used, limits.moves);
+  give_more(scene, &more);
   check_sound(scene, "freed");
   if (used.count > limits.lost)
     scene_fail("%u blocks are lost, the first of %zu bytes", used.count, used.blocks[0].size);
-  fill(scene, &used);
+  uint32_t lost = lost_count(scene, &used);
+  if (lost > limits.lost)
+    scene_fail("%u blocks are lost, %u of them neither used nor free", lost, lost - used.count);
   check_sound(scene, "filled and emptied");
   leave(scene, limits.kept);
-  return used.count;
+  return lost;
 }
 
 static const struct scene *scene_told;

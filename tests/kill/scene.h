@@ -13,7 +13,7 @@
 
 #include "psm.h"
 
-enum { LIVES = 600 };
+enum { LIVES = 600, SIZES = 96 };
 
 struct live {
   char *block;
@@ -22,9 +22,10 @@ struct live {
 
 struct scene {
   char name[64];
-  char round[300]; /* what is being tried, for the report of a failure */
-  size_t size;     /* bytes of the segment */
-  uint32_t units;  /* that it holds when empty */
+  char round[500];     /* what is being tried, for the report of a failure */
+  size_t size;         /* bytes of the segment */
+  uint32_t units;      /* that it holds when empty */
+  size_t sizes[SIZES]; /* of small blocks, all that there are; then 0 */
   PSMHandle handle;
   struct live lives[LIVES]; /* blocks that stay, stamped */
   uint32_t count;
@@ -35,13 +36,14 @@ struct scene {
 
 /** What may be missing after a round. */
 struct limits {
-  uint32_t lost;   /* blocks that nobody can reach */
+  uint32_t lost;   /* blocks that nobody can reach, or that are neither used nor free */
   bool moves;      /* the target's contents may have moved: it is not lost itself */
   uint32_t deaths; /* members whose deaths must be told, at least */
   bool kept;       /* the file outlives its users */
+  bool takes;      /* who judges first frees from the place, and allocates again */
 };
 
-/** How many units a segment holds; makes one to see. */
+/** How many units a segment holds, and blocks of which sizes; makes one to see. */
 void scene_measure(struct scene *scene);
 
 /** Allocate a block that stays. */
