@@ -1,16 +1,16 @@
-/* The state says who keeps a block before the magazine has it, and the bit is set
- * after the magazine has it no more: at every instruction in between, a reaper finds
- * a block that is kept by its state. What it gives back it gives back by setting the
- * bit; the mark stays, and means nothing as long as the bit is set.
+/* The state says who keeps a block before the magazine has it, until its bit is set or
+ * it is used again: at every instruction a reaper finds by the states what was kept. A
+ * block is given back by setting its bit; the mark stays, and means nothing as long as
+ * the bit is set.
  */
 #include "magazine.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* A magazine begins with FIRST blocks and is doubled as long as its thread empties and fills
- * it. One thread's blocks of one class are at most one part in SHARE of the segment's bytes and lie in
- * at most one unit in PINNED, and all caches in use divide that between them. */
+/* A magazine begins with FIRST blocks and is doubled, up to MOST, as long as its thread
+ * empties and fills it. What one thread keeps of a class is at most one part in SHARE of the
+ * segment's bytes and lies in at most one unit in PINNED; all caches in use divide that. */
 enum { FIRST = 8, MOST = 1024, SHARE = 32, PINNED = 4 };
 
 static uint32_t caches_used(const struct segment *s) {
