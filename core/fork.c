@@ -6,6 +6,7 @@
  */
 #include "fork.h"
 
+#include "magazine.h"
 #include "process.h"
 #include "reap.h"
 #include "roster.h"
@@ -40,6 +41,7 @@ static void before_fork(void) {
   psm_segments_sweep();
   psm_opening_unlock();
   psm_process_lock();
+  psm_magazines_lock();
   bool hushed = psm_hush(true);
   for (struct segment *s = psm_segment_first(); s != NULL; s = s->next) seat_reserve(s);
   (void)psm_hush(hushed);
@@ -51,6 +53,7 @@ static void after_fork_parent(void) {
     s->child_file = OS_NO_FILE;
     s->child_seat = NO_SEAT;
   }
+  psm_magazines_unlock();
   psm_process_unlock();
 }
 
@@ -128,6 +131,7 @@ static void after_fork_child(void) {
     child_sit_down(s);
   }
   (void)psm_hush(hushed);
+  psm_magazines_unlock();
   psm_process_unlock();
 }
 

@@ -13,6 +13,8 @@
  * segment's bytes and lies in at most one unit in PINNED; all caches in use divide that. */
 enum { FIRST = 8, MOST = 1024, SHARE = 32, PINNED = 4 };
 
+static os_mutex resize_mutex = OS_MUTEX_INIT;
+
 static uint32_t caches_used(const struct segment *s) {
   uint32_t used = 0;
   for (uint32_t i = 0; i < s->geometry.caches; i++) used += at_load(&s->owners[i]) != 0;
@@ -56,20 +58,23 @@ static void stack_free(struct kept *bottom) {
   if (bottom != NULL) free(bottom - 1);
 }
 
-/* A fork at any moment leaves the child one that is nobody else's, or none. */
+void psm_magazines_lock(void) { os_mutex_lock(&resize_mutex); }
+void psm_magazines_unlock(void) { os_mutex_unlock(&resize_mutex); }
+
 static bool magazine_resize(union way *way, uint32_t room) {
   struct kept *old = way->free.bottom;
   size_t holds = (size_t)(way->free.top - old);
+  psm_magazines_lock();
   struct kept *bottom = stack_new(room);
-  if (bottom == NULL) return false;
-  if (holds > 0) memcpy(bottom, old, holds * sizeof *bottom);
-  atomic_signal_fence(memory_order_seq_cst);
-  way->free.bottom = bottom;
-  atomic_signal_fence(memory_order_seq_cst);
-  way->free.top = bottom + holds;
-  way->free.limit = bottom + room;
-  stack_free(old);
-  return true;
+  if (bottom != NULL) {
+    if (holds > 0) memcpy(bottom, old, holds * sizeof *bottom);
+    way->free.bottom = bottom;
+    way->free.top = bottom + holds;
+    way->free.limit = bottom + room;
+    stack_free(old);
+  }
+  psm_magazines_unlock();
+  return bottom != NULL;
 }
 
 /* Its cache says so before the first block bears its mark. */

@@ -31,4 +31,9 @@ PSM_INLINE void magazines_yield(struct worker *worker) {
 /** Free the private memory of magazines, whatever is in them. */
 void psm_magazines_free(union way *ways);
 
+/** Around fork: as long as it is locked no magazine is being made or grown, so that the child
+ *  finds them whole, and no thread of ours in an allocator that does not expect a fork. */
+void psm_magazines_lock(void);
+void psm_magazines_unlock(void);
+
 #endif
