@@ -5,7 +5,7 @@
 
 #include "layout.h"
 
-enum { SIZE = 16 << 20, MANY = 2000 };
+enum { BYTES = 16 << 20, MANY = 2000 };
 
 /* ---- What the segment says ---- */
 
@@ -93,7 +93,7 @@ static void all_is_back(PSMHandle handle) {
   h_sound(handle);
   size_t largest = h_largest(handle);
   CHECK_EQ(kept(handle), 0);
-  PSMHandle fresh = h_init(h_shm_name("fresh"), SIZE);
+  PSMHandle fresh = h_init(h_shm_name("fresh"), BYTES);
   CHECK_EQ(largest, h_largest(fresh));
   PSMdeinit(fresh);
 }
@@ -101,7 +101,7 @@ static void all_is_back(PSMHandle handle) {
 /* ---- Of one thread ---- */
 
 CASE(freed_last_is_allocated_next) {
-  PSMHandle handle = h_init(h_shm_name(""), SIZE);
+  PSMHandle handle = h_init(h_shm_name(""), BYTES);
   for (size_t size = 64; size <= h_stat(handle).small_max; size += size / 3 + 1) {
     void *blocks[5];
     take(handle, blocks, 5, size);
@@ -130,7 +130,7 @@ MEMBER(is_refused) {
 }
 
 CASE(kept_block_is_refused) {
-  shared = h_init(h_shm_name(""), SIZE);
+  shared = h_init(h_shm_name(""), BYTES);
   void *block = PSMalloc(shared, 300);
   char *offset = h_text("%llu", (unsigned long long)PSMoffset(shared, block));
   PSMfree(shared, block);
@@ -146,7 +146,7 @@ CASE(kept_block_is_refused) {
 }
 
 CASE(trim_gives_back_what_the_caller_keeps) {
-  PSMHandle handle = h_init(h_shm_name(""), SIZE);
+  PSMHandle handle = h_init(h_shm_name(""), BYTES);
   keep_many(handle, 1000);
   CHECK(kept(handle) >= 100);
   uint64_t committed = h_stat(handle).committed;
@@ -170,7 +170,7 @@ static void *free_all(void *blocks) {
 /* Who frees what others allocate, and allocates nothing, passes it on. */
 CASE(who_only_frees_keeps_little) {
   static void *blocks[MANY + 1];
-  shared = h_init(h_shm_name(""), SIZE);
+  shared = h_init(h_shm_name(""), BYTES);
   take(shared, blocks, MANY, 100);
   h_join(h_thread(free_all, blocks));
   CHECK_EQ(kept(shared), 0); /* its thread has ended */
@@ -181,7 +181,7 @@ CASE(who_only_frees_keeps_little) {
 /* In all: a part in 32 of the bytes, and as many blocks as a quarter of the units, of each class. */
 CASE(what_is_kept_is_bounded) {
   static void *blocks[MANY];
-  PSMHandle handle = h_init(h_shm_name(""), SIZE);
+  PSMHandle handle = h_init(h_shm_name(""), BYTES);
   struct inside in = look_inside(handle);
   for (size_t size = 64; size <= h_stat(handle).small_max; size = size * 2) {
     int count = (int)(8 * MIB / size) < MANY ? (int)(8 * MIB / size) : MANY;
@@ -192,7 +192,7 @@ CASE(what_is_kept_is_bounded) {
     uint32_t most = kept(handle);
     CHECK(most >= 8);
     CHECK(most <= 1024 && most <= in.g.units / 4);
-    CHECK(most * size <= SIZE / 32 + 1024);
+    CHECK(most * size <= BYTES / 32 + 1024);
     CHECK_EQ(PSMtrim(handle, NULL), 0);
   }
   PSMdeinit(handle);
@@ -201,7 +201,7 @@ CASE(what_is_kept_is_bounded) {
 /* ---- Memory is short ---- */
 
 CASE(who_keeps_much_can_have_it_all) {
-  PSMHandle handle = h_init(h_shm_name(""), SIZE);
+  PSMHandle handle = h_init(h_shm_name(""), BYTES);
   for (size_t size = 64; size <= 4000; size += 100) keep_many(handle, size);
   CHECK(kept(handle) > 1000);
   all_is_back(handle);
@@ -234,7 +234,7 @@ CASE(others_yield_when_memory_is_short) {
   for (int by_freeing = 0; by_freeing < 2; by_freeing++) {
     struct keeper keeper = {.by_freeing = by_freeing != 0};
     pthread_barrier_init(&keeper.barrier, NULL, 2);
-    shared = h_init(h_shm_name(""), SIZE);
+    shared = h_init(h_shm_name(""), BYTES);
     pthread_t thread = h_thread(keep_until_pressed, &keeper);
     pthread_barrier_wait(&keeper.barrier);
     (void)h_largest(shared);
@@ -256,7 +256,7 @@ static void *keep_and_end(void *arg) {
 }
 
 CASE(thread_ends_and_keeps_nothing) {
-  shared = h_init(h_shm_name(""), SIZE);
+  shared = h_init(h_shm_name(""), BYTES);
   for (int round = 0; round < 3; round++) {
     h_join(h_thread(keep_and_end, NULL));
     CHECK_EQ(kept(shared), 0);
@@ -284,7 +284,7 @@ MEMBER(leaves_before_its_thread) {
 }
 
 CASE(member_leaves_before_its_thread_ends) {
-  PSMHandle handle = h_init(h_shm_name(""), SIZE);
+  PSMHandle handle = h_init(h_shm_name(""), BYTES);
   CHECK_EQ(h_wait(h_member(handle, "leaves_before_its_thread", NULL)), 0);
   CHECK_EQ(PSMmembers(handle, NULL, 0), 1);
   CHECK_EQ(kept(handle), 0);
@@ -295,7 +295,7 @@ CASE(member_leaves_before_its_thread_ends) {
 #ifndef _WIN32
 /* Some of what they keep is of groups that live on, of their own, and of nobody's. */
 static void keepers_end(bool killed) {
-  PSMHandle handle = h_init(h_shm_name(""), SIZE);
+  PSMHandle handle = h_init(h_shm_name(""), BYTES);
   shared = handle;
   void **table = PSMalloc(handle, MANY * sizeof *table);
   take(handle, table, MANY, 200);
@@ -333,7 +333,7 @@ CASE(keepers_that_end_without_leaving) { keepers_end(false); }
 /* What the parent keeps stays the parent's, and nothing is handed out twice. */
 CASE(child_has_none_of_what_its_parent_keeps) {
   static void *mine[MANY], *theirs[MANY];
-  PSMHandle handle = h_init(h_shm_name(""), SIZE);
+  PSMHandle handle = h_init(h_shm_name(""), BYTES);
   keep_many(handle, 200);
   uint32_t before = kept(handle);
   CHECK(before > 100);
@@ -379,7 +379,7 @@ CASE(fork_while_magazines_grow) {
 #ifdef __SANITIZE_THREAD__
   SKIP("the thread sanitizer does not fork with threads");
 #endif
-  shared = h_init(h_shm_name(""), SIZE);
+  shared = h_init(h_shm_name(""), BYTES);
   at_store(&busy, 1);
   pthread_t threads[2] = {h_thread(free_and_allocate, NULL), h_thread(free_and_allocate, NULL)};
   for (int i = 0; i < h_rounds(40); i++) {
@@ -409,7 +409,7 @@ LEFT_OUT(fork_while_magazines_grow, "Windows has no fork")
 /* A slab that is given back joins the single free unit behind it, whose word is then no head any
  * more: whoever goes from head to head must know where to go on before. */
 CASE(all_idle_slabs_go_back_at_once) {
-  PSMHandle handle = h_init(h_shm_name(""), SIZE);
+  PSMHandle handle = h_init(h_shm_name(""), BYTES);
   enum { RUNS = 20 };
   size_t unit = h_stat(handle).unit;
   void *single[RUNS], *wall[RUNS], *small[RUNS];
@@ -440,7 +440,7 @@ CASE(all_idle_slabs_go_back_at_once) {
 CASE(states_of_nobody_are_found) {
   static const uint8_t wrong[] = {0, 77};
   for (size_t i = 0; i < sizeof wrong; i++) {
-    PSMHandle handle = h_init(h_shm_name(""), SIZE);
+    PSMHandle handle = h_init(h_shm_name(""), BYTES);
     uint32_t unit, index;
     PSMfree(handle, PSMalloc(handle, 500));
     CHECK_EQ(kept_now(handle, &unit, &index), 1);
@@ -469,7 +469,7 @@ CASE(more_threads_than_caches) {
   enum { THREADS = 80 }; /* and 64 caches */
   static pthread_barrier_t barrier;
   pthread_t threads[THREADS];
-  shared = h_init(h_shm_name(""), SIZE);
+  shared = h_init(h_shm_name(""), BYTES);
   pthread_barrier_init(&barrier, NULL, THREADS);
   for (int i = 0; i < THREADS; i++) threads[i] = h_thread(work_without_keeping, &barrier);
   for (int i = 0; i < THREADS; i++) h_join(threads[i]);
