@@ -342,3 +342,41 @@ static void kill_at_fork(bool kill_child) {
 
 CASE(parent_killed_at_every_call_of_fork) { kill_at_fork(false); }
 CASE(child_killed_at_every_call_of_fork) { kill_at_fork(true); }
+
+/* ---- A publisher ------------------------------------------------------------------- */
+
+/* A block is out and in its place, and who published it dies before it has said that it is done.
+ * Another takes it back; whoever judges by the place now thinks that it was never published. */
+CASE(taken_back_from_a_publisher_that_dies) {
+  enum { SIZE = 256, MOST = 4 * MIB / SIZE };
+  PSMHandle handle = h_init(h_shm_name(""), 4 * MIB);
+  void **place = PSMcalloc(handle, 1, sizeof *place);
+  char **blocks = malloc(MOST * sizeof *blocks);
+  CHECK(place != NULL && blocks != NULL);
+  PSMfree(handle, PSMalloc(handle, SIZE));
+  pid_t pid = h_fork();
+  if (pid == 0) {
+    PSMfree(handle, PSMalloc(handle, SIZE));
+    be_traced();
+    (void)PSMallocTo(handle, SIZE, place);
+    h_quit(1);
+  }
+  trace(pid, 0);
+  while (*(void *volatile *)place == NULL) run_on(pid, 1);
+  h_kill(pid);
+  CHECK_EQ(PSMfreeFrom(handle, place), 0);
+  CHECK_PTR(*place, NULL);
+  CHECK(PSMreap(handle) >= 0);
+  size_t count = 0;
+  while (count < MOST && (blocks[count] = PSMalloc(handle, SIZE)) != NULL) {
+    memcpy(blocks[count], &count, sizeof count);
+    count++;
+  }
+  for (size_t i = 0; i < count; i++) CHECK(memcmp(blocks[i], &i, sizeof i) == 0);
+  for (size_t i = 0; i < count; i++) CHECK_SETS(0, PSMfree(handle, blocks[i]));
+  PSMfree(handle, place);
+  h_sound(handle);
+  CHECK_EQ(h_stat(handle).blocks, 0);
+  free(blocks);
+  PSMdeinit(handle);
+}

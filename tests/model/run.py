@@ -29,8 +29,10 @@ NOT_ALL = ["Search not completed", "max search depth too small", "out of memory"
            "MEMLIM", "hash table full", "Bit statespace", "aborting"]
 
 GROUP = "group.pml"
+KEPT = "kept.pml"
 SPAN = "span.pml"
 WEAK = "weak.pml"
+KEEPER_OF_THREE = "WORKERS=3 BLOCKS=1 ONE_MORTAL DEATHS=1"
 LOCK_ALONE = "LOCK_ONLY MEMBERS=3 UNITS=3 DEATHS=2"
 
 CHECKS = [
@@ -40,6 +42,11 @@ CHECKS = [
     ("group whose slab is cut anew for another class", GROUP, "CLASSES=2 DEATHS=2"),
     ("group beside another of its slab", GROUP, "GROUPS=2 BLOCKS=1 DEATHS=2"),
     ("group with a look for blocks freed twice", GROUP, "LOOK GROUPS=2 BLOCKS=1 DEATHS=1"),
+    ("kept", KEPT, "DEATHS=2"),
+    ("kept in two groups", KEPT, "GROUPS=2 BLOCKS=1 DEATHS=1"),
+    ("kept by one who dies beside two who go on", KEPT, KEEPER_OF_THREE),
+    ("kept with PSMallocTo and PSMfreeFrom", KEPT, "BLOCKS=1 PUBLISH DEATHS=3"),
+    ("kept in a slab that is given back", KEPT, "BLOCKS=1 CUT DEATHS=3"),
     ("lock with three members", SPAN, LOCK_ALONE),
     ("span", SPAN, "PLAIN_LOCK DEATHS=2"),
     ("span with PSMallocTo and PSMfreeFrom", SPAN, "PLAIN_LOCK UNITS=3 PUBLISH DEATHS=2"),
@@ -65,6 +72,24 @@ MUTANTS = [
      "PUBLISH PLACE_OVERWRITTEN"),
     ("group whose slot does not count its changes", GROUP,
      "LOOK GROUPS=2 BLOCKS=1 DEATHS=1 NO_CHANGES"),
+    ("kept with a bit cleared before the block is used", KEPT, "BLOCKS=1 CLEAR_FIRST"),
+    ("kept with states looked at before the bits and not after", KEPT, "BLOCKS=1 STATES_FIRST"),
+    ("kept with a reaper that does not take the group", KEPT, "BLOCKS=1 NO_TAKE"),
+    ("kept with a reaper's mark that stays after its death", KEPT, "BLOCKS=1 MARKS_STAY"),
+    ("kept with a reaper that does not look at the slot's bits", KEPT, "BLOCKS=1 NO_BITS"),
+    ("kept with a reaper that looks at the slot's bits before the group's", KEPT,
+     "BLOCKS=1 NO_FREE_BEFORE"),
+    ("kept without a second look at the owner", KEPT, KEEPER_OF_THREE + " NO_OWNER_AGAIN"),
+    ("kept with a slot that does not count its changes", KEPT, "GROUPS=2 BLOCKS=1 NO_CHANGES"),
+    ("kept with a mark that is cleared after the bit is set", KEPT, "BLOCKS=1 MARK_CLEARED"),
+    ("kept with a cache released before its blocks are found", KEPT, "BLOCKS=1 RELEASE_FIRST"),
+    ("kept with states that are not settled", KEPT, "BLOCKS=1 NO_SETTLE"),
+    ("kept with a block marked before its cache says that it keeps some", KEPT,
+     "BLOCKS=1 KEEPS_AFTER"),
+    ("kept with a cache that says too early that it keeps none", KEPT,
+     "BLOCKS=1 KEEPS_CLEARED_FIRST"),
+    ("kept by PSMfreeFrom while the block is still being published", KEPT,
+     "BLOCKS=1 PUBLISH KEPT_AT_ONCE"),
     ("lock without generations", SPAN, LOCK_ALONE + " NO_GENERATION"),
     ("lock taken over by a store", SPAN, LOCK_ALONE + " TAKEOVER_BY_STORE"),
     ("span whose head is shortened before the tail has one", SPAN, "PLAIN_LOCK SHORTEN_FIRST"),
