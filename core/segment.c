@@ -468,7 +468,9 @@ static int close_locked(PSMHandle handle) {
   psm_bindings_end(s);
   seat_leave(s);
   s->serial = psm_next_serial();
-  at_store_release(&seat->tenure, (at_load(&seat->tenure) & ~3u) | SEAT_LEFT);
+  (void)at_exchange(&seat->tenure, (at_load(&seat->tenure) & ~3u) | SEAT_LEFT);
+  /* The last child may have come and left meanwhile, and taken us for a member. */
+  if (at_load_ordered(&seat->pending) == 0) psm_segment_leave(s);
   return PSM_OK;
 }
 
