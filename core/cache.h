@@ -29,17 +29,6 @@ int psm_cache_take(struct worker *worker, uint32_t cls, void **block);
 /** Make the ways of a new cache, none of which leads to a block yet. */
 void psm_ways_begin(const struct segment *s, struct cache_shm *cache, union way *ways);
 
-/** The block that was kept last, in `*block`; false if none is. `way` is to free by. */
-PSM_INLINE bool magazine_take(union way *way, void **block) {
-  struct kept *top = way->free.top;
-  if (unlikely(top == way->free.bottom)) return false;
-  way->free.top = --top;
-  at_store(top->state, BLOCK_USED);
-  *block = top->block;
-  prefetch_write(top[-1].block); /* the next, as in slot_take */
-  return true;
-}
-
 /** A block from a slot, in `*block`; false if there is none. `way` is to free by. */
 PSM_INLINE bool slot_take(const union way *way, void **block) {
   const union way *from = way + 1;

@@ -67,7 +67,7 @@ static bool group_moment(const struct segment *s, uint32_t cls, uint64_t id, uin
 
 /* A mark says who keeps a block if the block's bit is nowhere. So that none can move
  * while we look, the group is ours, or its owner's before and after; else look again. */
-static void group_kept_reclaim(struct segment *s, const struct keepers *keepers, uint32_t cls,
+static bool group_kept_reclaim(struct segment *s, const struct keepers *keepers, uint32_t cls,
                                uint64_t id) {
   enum { LOOKS = 64 };
   struct group_ref group = group_at(s, group_unit(id), cls, group_index(id));
@@ -84,24 +84,27 @@ static void group_kept_reclaim(struct segment *s, const struct keepers *keepers,
     uint64_t kept = group_marked(s, keepers, cls, id) & ~all;
     if (kept != 0) (void)at_or(group.free, kept);
     if (ours) (void)at_exchange(group.owner, 0);
-    return;
+    return true;
   }
+  return false;
 }
 
-static void slab_kept_reclaim(struct segment *s, const struct keepers *keepers, uint32_t unit,
+static bool slab_kept_reclaim(struct segment *s, const struct keepers *keepers, uint32_t unit,
                               uint32_t cls) {
+  bool all = true;
   uint64_t some = 0;
   for (uint32_t i = 0; i < s->classes->at[cls].groups; i++)
     some |= group_marked(s, keepers, cls, group_id(unit, i));
-  if (some == 0) return;
+  if (some == 0) return true;
   at_store_release(&s->spans->marked, unit + 1);
   for (uint32_t i = 0; i < s->classes->at[cls].groups; i++) {
     uint64_t id = group_id(unit, i);
-    if (group_marked(s, keepers, cls, id) != 0) group_kept_reclaim(s, keepers, cls, id);
+    if (group_marked(s, keepers, cls, id) != 0) all &= group_kept_reclaim(s, keepers, cls, id);
   }
   at_store_release(&s->spans->marked, 0);
   psm_hint_set(s, cls, unit);
   psm_slab_retire(s, unit);
+  return all;
 }
 
 static bool may_hold(const struct segment *s, const struct keepers *keepers, uint32_t word) {
@@ -110,13 +113,15 @@ static bool may_hold(const struct segment *s, const struct keepers *keepers, uin
   return s->classes->at[cls].stated && (keepers->classes[cls / 64] >> cls % 64 & 1) != 0;
 }
 
-void psm_kept_reclaim(struct segment *s, const struct keepers *keepers) {
-  if ((keepers->classes[0] | keepers->classes[1]) == 0) return;
+bool psm_kept_reclaim(struct segment *s, const struct keepers *keepers) {
+  bool all = true;
+  if ((keepers->classes[0] | keepers->classes[1]) == 0) return true;
   for (uint32_t unit = 0, next; unit < s->geometry.units; unit = next) {
     uint32_t units = psm_span_length(s, unit);
-    if (units == 0) return;
+    if (units == 0) break;
     next = psm_span_next(s, unit, units);
     uint32_t word = at_load_acquire(&s->table[unit]);
-    if (may_hold(s, keepers, word)) slab_kept_reclaim(s, keepers, unit, unit_value(word));
+    if (may_hold(s, keepers, word)) all &= slab_kept_reclaim(s, keepers, unit, unit_value(word));
   }
+  return all;
 }

@@ -13,7 +13,10 @@ struct keepers {
 void psm_keepers_add(const struct segment *s, struct keepers *keepers, uint32_t cache);
 
 /** Give back all blocks that are kept by threads that are no more; under the span
- *  lock, and repeatable from any point. */
-void psm_kept_reclaim(struct segment *s, const struct keepers *keepers);
+ *  lock, and repeatable from any point.
+ *
+ *  Returns  false if a group was never seen at rest: its keepers must keep their marks.
+ */
+bool psm_kept_reclaim(struct segment *s, const struct keepers *keepers);
 
 #endif

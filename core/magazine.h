@@ -8,6 +8,17 @@
 
 #include "give.h"
 
+/** The block that was kept last, in `*block`; false if none is. `way` is to free by. */
+PSM_INLINE bool magazine_take(union way *way, void **block) {
+  struct kept *top = way->free.top;
+  if (unlikely(top == way->free.bottom)) return false;
+  way->free.top = --top;
+  at_store(top->state, BLOCK_USED);
+  *block = top->block;
+  prefetch_write(top[-1].block); /* the next, as in slot_take */
+  return true;
+}
+
 /** Keep a used block, or give it back if there is no way to keep it.
  *
  *  The magazine grows, or half of it is given back, if it is full. Under the span lock

@@ -34,8 +34,7 @@ static void caches_release(struct segment *s, int seat) {
 void psm_seat_flush(struct segment *s, int seat) {
   struct keepers keepers = {{0}, {0}};
   caches_reclaim(s, seat, &keepers);
-  psm_kept_reclaim(s, &keepers);
-  caches_release(s, seat);
+  if (psm_kept_reclaim(s, &keepers)) caches_release(s, seat);
 }
 
 /* A reaper that died may have recorded it already. */
@@ -86,8 +85,9 @@ static void burial_add(struct segment *s, struct burial *burial, uint32_t seat, 
   burial->tenures[burial->count++] = tenure;
 }
 
+/* What cannot be found now is left, with their seats, to the next reaper. */
 static int burial_end(struct segment *s, const struct burial *burial) {
-  psm_kept_reclaim(s, &burial->keepers);
+  if (!psm_kept_reclaim(s, &burial->keepers)) return 0;
   for (uint32_t i = 0; i < burial->count; i++) {
     caches_release(s, burial->seats[i]);
     psm_seat_vacate(s, burial->seats[i], burial->tenures[i]);

@@ -5,7 +5,10 @@
 #include "psm.h"
 #include "view.h"
 
-/** Give back all caches of a seat. Under the span lock; repeatable. */
+/** Give back all caches of a seat. Under the span lock; repeatable.
+ *
+ *  If it cannot be told now whether a block was kept by its threads, the caches stay the
+ *  seat's, and who sits there next gives them back. */
 void psm_seat_flush(struct segment *s, int seat);
 
 /** Record that the member of a seat died, and give back what it held. Under
