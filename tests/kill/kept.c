@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "calls.h"
 #include "operations.h"
 
 enum { FIRST = 8, GROUP = 64, SLAB_1024 = 16, SLAB_4096 = 4 };
@@ -254,54 +255,15 @@ static void others_hold_the_caches(struct scene *scene) {
 
 /* ---- Operations ---- */
 
-static void run_open(struct scene *scene) {
-  PSMHandle handle;
-  PSMinit(scene->name, scene->size, NULL, &handle);
-}
-
-static void run_leave(struct scene *scene) { PSMdeinit(scene->handle); }
-static void run_alloc(struct scene *scene) { (void)PSMalloc(scene->handle, 64); }
-static void run_alloc_128(struct scene *scene) { (void)PSMalloc(scene->handle, 128); }
 static void run_alloc_300(struct scene *scene) { (void)PSMalloc(scene->handle, 300); }
 static void run_alloc_1024(struct scene *scene) { (void)PSMalloc(scene->handle, 1024); }
-static void run_alloc_new(struct scene *scene) { (void)PSMalloc(scene->handle, 500); }
-static void run_alloc_large(struct scene *scene) { (void)PSMalloc(scene->handle, 20000); }
+static void run_alloc_two_units(struct scene *scene) { (void)PSMalloc(scene->handle, 20000); }
 static void run_alloc_too_much(struct scene *scene) { pressure(scene); }
-static void run_free(struct scene *scene) { PSMfree(scene->handle, scene->target.block); }
-static void run_alloc_to(struct scene *scene) { (void)PSMallocTo(scene->handle, 64, scene->where); }
 static void run_alloc_to_1024(struct scene *scene) {
   (void)PSMallocTo(scene->handle, 1024, scene->where);
 }
-static void run_alloc_to_new(struct scene *scene) {
-  (void)PSMallocTo(scene->handle, 500, scene->where);
-}
-static void run_free_from(struct scene *scene) { (void)PSMfreeFrom(scene->handle, scene->where); }
-static void run_realloc_up(struct scene *scene) {
-  (void)PSMrealloc(scene->handle, scene->target.block, 1000);
-}
 static void run_realloc_down(struct scene *scene) {
   (void)PSMrealloc(scene->handle, scene->target.block, 60);
-}
-static void run_trim(struct scene *scene) { (void)PSMtrim(scene->handle, NULL); }
-static void run_check(struct scene *scene) { (void)PSMcheck(scene->handle); }
-static void run_reap(struct scene *scene) { (void)PSMreap(scene->handle); }
-
-static void run_fork_parent(struct scene *scene) {
-  (void)scene;
-  if (fork() == 0) _exit(0);
-}
-
-static void run_fork_child(struct scene *scene) {
-  if (fork() == 0) {
-    PSMfree(scene->handle, PSMalloc(scene->handle, 64));
-    return;
-  }
-  for (;;) pause();
-}
-
-__attribute__((noreturn)) static void run_thread_exit(struct scene *scene) {
-  (void)scene;
-  pthread_exit(NULL);
 }
 
 const struct operation kept_operations[] = {
@@ -327,8 +289,8 @@ const struct operation kept_operations[] = {
      .lost = 1},
     {"alloc, full but for the dead's", .run = run_alloc_new, .flags = ROOMY, .prepare = fills_up,
      .lost = 1, .after = {"alloc, kept, of groups of all"}},
-    {"alloc, large, full but for kept", .run = run_alloc_large, .flags = ROOMY, .prepare = is_short,
-     .lost = 1},
+    {"alloc, large, full but for kept", .run = run_alloc_two_units, .flags = ROOMY,
+     .prepare = is_short, .lost = 1},
     {"alloc, more than there is, kept", .run = run_alloc_too_much, .flags = ROOMY,
      .arrange = groups_of_all, .prepare = keeps_many},
     {"alloc, without a cache, states", .run = run_alloc, .flags = ROOMY, .arrange = some_blocks,
@@ -353,7 +315,7 @@ const struct operation kept_operations[] = {
      .prepare = keeps_many_not_target, .adjust = pressure, .lost = 1},
     {"free, without a cache, states", .run = run_free, .flags = ROOMY, .arrange = anothers_target,
      .prepare = others_hold_the_caches, .lost = 1},
-    {"realloc, between kept sizes, up", .run = run_realloc_up, .flags = ROOMY,
+    {"realloc, between kept sizes, up", .run = run_realloc_moving, .flags = ROOMY,
      .arrange = some_blocks, .prepare = keeps_what_realloc_takes, .lost = 1, .moves = true},
     {"realloc, between kept sizes, down", .run = run_realloc_down, .flags = ROOMY,
      .arrange = some_blocks, .prepare = holds_larger_target, .lost = 1, .moves = true},
@@ -397,7 +359,7 @@ const struct operation kept_operations[] = {
                "alloc, kept, marks that mean nothing"}},
     {"reap, two who kept", .run = run_reap, .flags = ROOMY | PAIRED, .prepare = keeps_some,
      .after = {"alloc, kept, of groups of all"}},
-    {"rebuild after a dead holder, kept", .run = run_alloc_large, .flags = ROOMY,
+    {"rebuild after a dead holder, kept", .run = run_alloc_two_units, .flags = ROOMY,
      .prepare = keeps_some, .lost = 1,
      .after = {"free, gives and empties a slab", "trim, kept", "alloc, more than there is, kept",
                "thread exit, kept", "reap, kept"}},

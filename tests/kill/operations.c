@@ -2,11 +2,12 @@
 #define _GNU_SOURCE
 #include "operations.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "calls.h"
 
 /* Blocks of 64 and of 128 bytes that fill a slab of 4 KiB: one group. */
 enum { GROUP = 64, GROUP_128 = 32 };
@@ -169,102 +170,6 @@ static void holds_all_but_a_slab(struct scene *scene) {
 }
 
 /* ---- Operations ---- */
-
-static void run_open(struct scene *scene) {
-  PSMHandle handle;
-  PSMinit(scene->name, scene->size, NULL, &handle);
-}
-
-static void run_leave(struct scene *scene) { PSMdeinit(scene->handle); }
-static void run_alloc(struct scene *scene) { (void)PSMalloc(scene->handle, 64); }
-static void run_alloc_128(struct scene *scene) { (void)PSMalloc(scene->handle, 128); }
-static void run_alloc_new(struct scene *scene) { (void)PSMalloc(scene->handle, 500); }
-static void run_alloc_large(struct scene *scene) { (void)PSMalloc(scene->handle, 9000); }
-static void run_calloc(struct scene *scene) { (void)PSMcalloc(scene->handle, 10, 30); }
-static void run_aligned(struct scene *scene) { (void)PSMalignedAlloc(scene->handle, 256, 300); }
-static void run_aligned_large(struct scene *scene) {
-  (void)PSMalignedAlloc(scene->handle, 65536, 9000);
-}
-
-static void run_free(struct scene *scene) { PSMfree(scene->handle, scene->target.block); }
-static void run_realloc_same(struct scene *scene) {
-  (void)PSMrealloc(scene->handle, scene->target.block, 990);
-}
-static void run_realloc_moving(struct scene *scene) {
-  (void)PSMrealloc(scene->handle, scene->target.block, 1000);
-}
-static void run_realloc_growing(struct scene *scene) {
-  (void)PSMrealloc(scene->handle, scene->target.block, 30000);
-}
-static void run_realloc_growing_by_a_unit(struct scene *scene) {
-  (void)PSMrealloc(scene->handle, scene->target.block, 13000);
-}
-static void run_realloc_shrinking(struct scene *scene) {
-  (void)PSMrealloc(scene->handle, scene->target.block, 5000);
-}
-
-static void run_alloc_to(struct scene *scene) { (void)PSMallocTo(scene->handle, 64, scene->where); }
-static void run_alloc_to_new(struct scene *scene) {
-  (void)PSMallocTo(scene->handle, 500, scene->where);
-}
-static void run_alloc_to_large(struct scene *scene) {
-  (void)PSMallocTo(scene->handle, 9000, scene->where);
-}
-static void run_free_from(struct scene *scene) { (void)PSMfreeFrom(scene->handle, scene->where); }
-
-static void run_trim(struct scene *scene) { (void)PSMtrim(scene->handle, NULL); }
-static void run_reap(struct scene *scene) { (void)PSMreap(scene->handle); }
-static void run_check(struct scene *scene) { (void)PSMcheck(scene->handle); }
-static void run_deaths(struct scene *scene) {
-  PSMMember dead[4];
-  uint64_t cursor = 0;
-  (void)PSMdeaths(scene->handle, &cursor, dead, 4);
-}
-
-static void run_lock(struct scene *scene) {
-  (void)PSMlock(scene->handle, scene->lock);
-  scene->lock[1]++;
-  (void)PSMunlock(scene->handle, scene->lock);
-}
-
-static void run_trylock(struct scene *scene) {
-  (void)PSMtrylock(scene->handle, scene->lock);
-  (void)PSMtrylock(scene->handle, scene->lock); /* which is held, by this process */
-  scene->lock[1]++;
-  (void)PSMunlock(scene->handle, scene->lock);
-}
-
-static void run_inherit(struct scene *scene) {
-  (void)PSMprepareInherit(scene->handle);
-  PSMcancelInherit(scene->handle);
-}
-
-static void run_fork_parent(struct scene *scene) {
-  (void)scene;
-  if (fork() == 0) _exit(0);
-}
-
-static void run_fork_child(struct scene *scene) {
-  if (fork() == 0) {
-    PSMfree(scene->handle, PSMalloc(scene->handle, 64));
-    return;
-  }
-  for (;;) pause();
-}
-
-static void run_inherit_child(struct scene *scene) {
-  (void)PSMprepareInherit(scene->handle);
-  if (fork() == 0) {
-    (void)PSMexecuteInherit(scene->handle);
-    return;
-  }
-  for (;;) pause();
-}
-
-__attribute__((noreturn)) static void run_thread_exit(struct scene *scene) {
-  (void)scene;
-  pthread_exit(NULL);
-}
 
 const struct operation plain_operations[] = {
     {"create", .run = run_open, .flags = ALONE | STRANGER},
