@@ -3,100 +3,9 @@
  * The segments have units of 16 KiB, and the sizes are of classes with states. */
 #include "harness.h"
 
-#include "layout.h"
+#include "states.h"
 
 enum { BYTES = 16 << 20, MANY = 2000 };
-
-/* ---- What the segment says ---- */
-
-struct inside {
-  struct geometry g;
-  char *base;
-};
-
-static struct inside look_inside(PSMHandle handle) {
-  const struct header_shm *header = (const void *)handle;
-  struct inside in = {.base = (char *)handle};
-  CHECK(psm_geometry(&in.g, header->size, header->base));
-  return in;
-}
-
-static uint32_t word_of(const struct inside *in, uint32_t unit) {
-  return at_load((_Atomic uint32_t *)(void *)(in->base + in->g.table) + unit);
-}
-
-static _Atomic uint8_t *state_of(const struct inside *in, uint32_t unit, uint32_t index) {
-  uint64_t at = in->g.annexes + (uint64_t)unit * in->g.annex_size + in->g.states + index;
-  return (_Atomic uint8_t *)(void *)(in->base + at);
-}
-
-/* A block's bit, in its group or in the slot of whichever cache. */
-static bool bit_is_set(const struct inside *in, uint32_t unit, uint32_t cls, uint32_t index) {
-  uint64_t group = index / PSM_GROUP;
-  CHECK(group < in->g.near_groups);
-  const struct slab_shm *slab =
-      (const void *)(in->base + in->g.slabs + (uint64_t)unit * in->g.slab_size);
-  uint64_t bits = at_load(&slab->groups[group]);
-  for (uint32_t i = 0; i < in->g.caches; i++) {
-    const struct cache_shm *cache =
-        (const void *)(in->base + in->g.cache_area + (uint64_t)i * in->g.cache_size);
-    uint64_t id = at_load(&cache->slots[cls].group) & (SLOT_CHANGE - 1);
-    if (id == 1 + (uint64_t)unit * PSM_GROUPS + group) bits |= at_load(&cache->slots[cls].bits);
-  }
-  return (bits >> index % PSM_GROUP & 1) != 0;
-}
-
-/* The blocks that some thread keeps, and of the last one its unit and number. */
-static uint32_t kept_now(PSMHandle handle, uint32_t *at_unit, uint32_t *at_index) {
-  struct inside in = look_inside(handle);
-  uint32_t kept = 0;
-  for (uint32_t unit = 0; unit < in.g.units; unit++) {
-    uint32_t word = word_of(&in, unit);
-    uint32_t units = unit_kind(word) == UNIT_SLAB ? 1 : unit_value(word);
-    const struct psm_class *c = &in.g.classes->at[unit_value(word) % in.g.classes->count];
-    for (uint32_t i = 0; unit_kind(word) == UNIT_SLAB && c->stated && i < c->blocks; i++) {
-      uint8_t state = at_load(state_of(&in, unit, i));
-      if (state == BLOCK_USED || bit_is_set(&in, unit, unit_value(word), i)) continue;
-      CHECK(state > BLOCK_FREE);
-      kept++;
-      if (at_unit != NULL) *at_unit = unit, *at_index = i;
-    }
-    unit += units - 1;
-  }
-  return kept;
-}
-
-static uint32_t kept(PSMHandle handle) { return kept_now(handle, NULL, NULL); }
-
-/* ---- Take and free many ---- */
-
-static void take(PSMHandle handle, void **blocks, int count, size_t size) {
-  for (int i = 0; i < count; i++) CHECK((blocks[i] = PSMalloc(handle, size)) != NULL);
-}
-
-static void give(PSMHandle handle, void **blocks, int count) {
-  for (int i = 0; i < count; i++) CHECK_SETS(0, PSMfree(handle, blocks[i]));
-}
-
-/* It doubles each time that it was emptied. */
-static void keep_many(PSMHandle handle, size_t size) {
-  static void *blocks[MANY];
-  for (int round = 0; round < 8; round++) {
-    take(handle, blocks, 200, size);
-    give(handle, blocks, 200);
-  }
-}
-
-/* As much as in a new segment, and nothing is anybody's. */
-static void all_is_back(PSMHandle handle) {
-  CHECK_EQ(h_stat(handle).blocks, 0);
-  h_sound(handle);
-  size_t largest = h_largest(handle);
-  CHECK_EQ(kept(handle), 0);
-  PSMHandle fresh = h_init(h_shm_name("fresh"), BYTES);
-  CHECK_EQ(largest, h_largest(fresh));
-  PSMdeinit(fresh);
-}
 
 /* ---- Of one thread ---- */
 
@@ -407,37 +316,6 @@ LEFT_OUT(keepers_that_end_without_leaving, "Windows has no fork")
 LEFT_OUT(child_has_none_of_what_its_parent_keeps, "Windows has no fork")
 LEFT_OUT(fork_while_magazines_grow, "Windows has no fork")
 #endif
-
-/* ---- Slabs ---- */
-
-/* A slab that is given back joins the single free unit behind it, whose word is then no head any
- * more: whoever goes from head to head must know where to go on before. */
-CASE(all_idle_slabs_go_back_at_once) {
-  PSMHandle handle = h_init(h_shm_name(""), BYTES);
-  enum { RUNS = 20 };
-  size_t unit = h_stat(handle).unit;
-  void *single[RUNS], *wall[RUNS], *small[RUNS];
-  for (int i = 0; i < RUNS; i++) {
-    CHECK((small[i] = PSMalloc(handle, (size_t)64 + 128 * (size_t)i)) != NULL);
-    CHECK((single[i] = PSMalloc(handle, unit)) != NULL);
-    CHECK((wall[i] = PSMalloc(handle, 2 * unit)) != NULL);
-  }
-  give(handle, single, RUNS);
-  give(handle, small, RUNS); /* kept: the slabs stay */
-  CHECK_EQ(kept(handle), RUNS);
-  CHECK_EQ(PSMtrim(handle, NULL), 0);
-  struct inside in = look_inside(handle);
-  uint32_t slabs = 0;
-  for (uint32_t i = 0; i < in.g.units; i++) {
-    uint32_t word = word_of(&in, i);
-    slabs += unit_kind(word) == UNIT_SLAB;
-    i += unit_kind(word) == UNIT_SLAB ? 0 : unit_value(word) - 1;
-  }
-  CHECK(slabs <= RUNS); /* those that the slots hold */
-  give(handle, wall, RUNS);
-  all_is_back(handle);
-  PSMdeinit(handle);
-}
 
 /* ---- Looking inside ---- */
 
