@@ -317,25 +317,6 @@ LEFT_OUT(child_has_none_of_what_its_parent_keeps, "Windows has no fork")
 LEFT_OUT(fork_while_magazines_grow, "Windows has no fork")
 #endif
 
-/* ---- Looking inside ---- */
-
-CASE(states_of_nobody_are_found) {
-  static const uint8_t wrong[] = {0, 77};
-  for (size_t i = 0; i < sizeof wrong; i++) {
-    PSMHandle handle = h_init(h_shm_name(""), BYTES);
-    uint32_t unit, index;
-    PSMfree(handle, PSMalloc(handle, 500));
-    CHECK_EQ(kept_now(handle, &unit, &index), 1);
-    struct inside in = look_inside(handle);
-    uint8_t right = at_load(state_of(&in, unit, index));
-    h_sound(handle);
-    at_store(state_of(&in, unit, index), wrong[i]);
-    CHECK_EQ(PSMcheck(handle), PSM_E_CORRUPT);
-    at_store(state_of(&in, unit, index), right);
-    PSMdeinit(handle);
-  }
-}
-
 /* Threads without a cache of their own, or with one whose number is too great for a mark. */
 static void *work_without_keeping(void *arg) {
   static _Thread_local void *blocks[50];
