@@ -141,6 +141,9 @@ int psm_header_judge(const struct header_shm *header, uint64_t file_size, struct
   if (header->magic == bytes_reverse(PSM_MAGIC)) return PSM_E_PLATFORM;
   if (header->magic != PSM_MAGIC) return PSM_E_FORMAT;
   if (file_size < sizeof *header) return PSM_E_TRUNCATED;
+  if ((header->pointer_size != 4 && header->pointer_size != 8) || header->byte_order == 0 ||
+      header->byte_order > 2)
+    return PSM_E_CORRUPT;
   if (header->pointer_size != sizeof(void *)) return PSM_E_PLATFORM;
   if (header->byte_order != byte_order()) return PSM_E_PLATFORM;
   if (header->format != PSM_FORMAT) return PSM_E_VERSION;
