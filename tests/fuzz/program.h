@@ -236,8 +236,8 @@ static void do_check(struct program *p) {
   result_told(result);
   CHECK(result == PSM_OK || result == PSM_E_CORRUPT);
   if (p->clean && result != PSM_OK) FAIL("%s", PSMerrorString(result));
-  if (result != PSM_OK && struck == fuzz.struck && !p->readonly)
-    CHECK(PSMgetError(p->handle) == PSM_E_CORRUPT);
+  int told = CALL(PSMgetError(p->handle));
+  if (result != PSM_OK && struck == fuzz.struck && !p->readonly) CHECK(told == PSM_E_CORRUPT);
 }
 
 static void do_members(struct program *p) {
