@@ -141,8 +141,8 @@ void *PSMalloc(PSMHandle handle, size_t size) {
   if (binding_answers(b, handle) && likely(size <= b->small_max)) {
     void *block;
     union way *way = way_of(b->ways, b->class_of_16[(size + 15) / 16]);
-    if (magazine_take(way, &block)) return block;
-    way->free.hungry = 1;
+    if (magazine_take(way, b->states, &block)) return block;
+    way->free.hungry = true;
     if (likely(slot_take(way, &block))) return block;
   }
   return alloc_slow(handle, size);
@@ -231,16 +231,18 @@ static PSM_RARELY void free_shared(PSMHandle handle, void *block, uint64_t index
   uint64_t before = at_or(group.free, bit_add(0, index));
   if (unlikely((before >> index % PSM_GROUP & 1) != 0)) goto slow;
   if (likely(bit_counts() && (shelf->notable >> bit_count(before) & 1) == 0)) return;
-  psm_group_grown(&b->worker, (uint32_t)unit, (uint32_t)index);
+  psm_group_grown(&b->worker, (uint32_t)unit, (uint32_t)index / PSM_GROUP);
   return;
 slow:
   free_slow(handle, block);
 }
 
 /* Free a block that no magazine takes, with one plain store if its group is the one in the slot. */
-static PSM_RARELY void free_unkept(PSMHandle handle, void *block, uint64_t index, uint64_t unit,
+static PSM_RARELY void free_unkept(PSMHandle handle, void *block, uint32_t inside, uint64_t unit,
                                    const union way *way, const struct binding *b) {
-  if (way->free.stated != 0) {
+  uint64_t scaled = block_scaled(inside, way->free.reciprocal);
+  uint64_t index = scaled >> 32;
+  if (way->free.stated || !block_begins(scaled, way->free.reciprocal)) {
     free_slow(handle, block);
     return;
   }
@@ -258,20 +260,18 @@ void PSMfree(PSMHandle handle, void *block) {
   const char *table = (const char *)handle + PSM_TABLE_OFFSET;
   uint64_t byte = unit_byte((const _Atomic uint32_t *)(const void *)table + unit);
   union way *way = (union way *)(void *)((char *)b->ways + computed(byte * sizeof *way));
-  uint64_t scaled = block_scaled(offset & b->unit_mask, way->free.reciprocal);
-  uint64_t index = scaled >> 32;
-  if (unlikely(!block_begins(scaled, way->free.remainders))) goto slow;
-  if (unlikely((uint32_t)index >= way->free.blocks)) goto slow;
-  struct kept *top = way->free.top;
+  uint32_t inside = (uint32_t)offset & b->unit_mask;
+  if (unlikely(inside >= way->free.end)) goto slow;
+  char **top = way->free.top;
   if (unlikely(top == way->free.limit)) {
-    free_unkept(handle, block, index, unit, way, b);
+    free_unkept(handle, block, inside, unit, way, b);
     return;
   }
-  _Atomic uint8_t *state = b->states + unit * b->annex_size + index;
-  if (unlikely(at_load(state) != BLOCK_USED)) goto slow;
+  /* A used block's state tells that it begins here. */
+  _Atomic uint8_t *state = state_of(b->states, block);
+  if (unlikely(at_load(state) != used_state((uintptr_t)block))) goto slow;
   at_store(state, b->mark);
-  *top = (struct kept){block, state};
-  way->free.top = top + 1;
+  magazine_put(way, top, block);
   return;
 slow:
   free_slow(handle, block);

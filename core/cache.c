@@ -58,8 +58,6 @@ static void way_point(const struct segment *s, union way *from, const struct pic
   from->alloc.first = s->base + unit_offset(s, pick->unit) + before;
   from->alloc.mask = full_mask(pick->blocks);
   from->alloc.group = pick->group.free;
-  if (from->alloc.states != NULL)
-    from->alloc.states = state_at(s, pick->unit, pick->index * PSM_GROUP);
 }
 
 /* Frees take the plain store while the way says that the group is ours. */
@@ -70,13 +68,13 @@ static void way_own(const struct worker *worker, uint32_t cls, uint64_t own) {
 static void way_begin(const struct segment *s, struct cache_shm *cache, uint32_t cls,
                       union way *way) {
   const struct psm_class *c = &s->classes->at[cls];
-  way->free.reciprocal = way->free.remainders = c->reciprocal;
-  way->free.blocks = c->blocks;
+  way->free.end = (c->blocks - 1u) * c->size + 1;
+  way->free.reciprocal = c->reciprocal;
   way->free.slot = way[1].alloc.slot = &cache->slots[cls];
   way->free.own = OWNS_NONE;
   way->free.stated = c->stated;
   way[1].alloc.size = c->size;
-  if (c->stated) way[1].alloc.states = s->states;
+  if (c->stated) way[1].alloc.states = states_for(s);
 }
 
 void psm_ways_begin(const struct segment *s, struct cache_shm *cache, union way *ways) {
@@ -292,11 +290,12 @@ int psm_cache_publish(struct worker *worker, uint32_t cls, _Atomic uintptr_t *wh
   }
   if (bits == 0) return PSM_E_CORRUPT;
   uint64_t first = bit_first(bits);
-  const char *block = from->alloc.first + first * from->alloc.size;
+  char *block = from->alloc.first + first * from->alloc.size;
   at_store(&cache->to_where, (uint64_t)((char *)where - s->base));
   at_store(&cache->to_old, at_load(where));
   at_store_release(&cache->to_block, (uint64_t)(block - s->base));
-  if (from->alloc.states != NULL) at_store(from->alloc.states + first, BLOCK_USED);
+  if (from->alloc.states != 0)
+    at_store(state_of(from->alloc.states, block), used_state((uintptr_t)block));
   at_store_release(&slot->bits, bits & (bits - 1));
   at_store_release(where, (uintptr_t)block);
   at_store_release(&cache->to_block, 0);

@@ -37,10 +37,12 @@ PSM_INLINE bool slot_take(const union way *way, void **block) {
   if (unlikely(bits == 0)) return false;
   uint64_t first = bit_first(bits);
   uint64_t rest = bits & (bits - 1);
-  if (from->alloc.states != NULL) at_store(from->alloc.states + first, BLOCK_USED);
-  at_store_release(&slot->bits, rest); /* who sees the bit gone sees that the block is used */
   uint64_t size = from->alloc.size;
-  *block = from->alloc.first + first * size;
+  char *taken = from->alloc.first + first * size;
+  if (from->alloc.states != 0)
+    at_store(state_of(from->alloc.states, taken), used_state((uintptr_t)taken));
+  at_store_release(&slot->bits, rest); /* who sees the bit gone sees that the block is used */
+  *block = taken;
   /* The next block will be written soon, and is far away for the processor. */
   prefetch_write(from->alloc.first + bit_first(rest | UINT64_C(1) << 63) * size);
   return true;

@@ -40,7 +40,8 @@ static uint64_t group_free(const struct segment *s, uint32_t cls, uint64_t id, u
 }
 
 bool psm_block_used(const struct segment *s, uint32_t cls, uint32_t unit, uint32_t index) {
-  if (s->classes->at[cls].stated) return at_load_acquire(state_at(s, unit, index)) == BLOCK_USED;
+  if (s->classes->at[cls].stated)
+    return at_load_acquire(state_at(s, unit, cls, index)) >= BLOCK_USED;
   uint64_t held;
   uint64_t all = group_free(s, cls, group_id(unit, index / PSM_GROUP), &held);
   return (all >> index % PSM_GROUP & 1) == 0;
@@ -52,7 +53,7 @@ static uint64_t group_kept(const struct segment *s, uint32_t cls, uint64_t id) {
   uint32_t first = group_index(id) * PSM_GROUP;
   uint64_t kept = 0;
   for (uint32_t i = 0; c->stated && i < group_blocks(c, group_index(id)); i++)
-    if (at_load_acquire(state_at(s, group_unit(id), first + i)) != BLOCK_USED)
+    if (at_load_acquire(state_at(s, group_unit(id), cls, first + i)) < BLOCK_USED)
       kept |= UINT64_C(1) << i;
   return kept;
 }
@@ -221,12 +222,14 @@ static bool owner_sound(const struct segment *s, uint32_t cls, uint64_t id) {
 /* What is neither used nor free is kept by someone: by a cache that is in use, or for
  * a moment by nobody who could say so. */
 static bool state_sound(const struct segment *s, uint32_t cls, uint64_t id, uint32_t index) {
-  const _Atomic uint8_t *state = state_at(s, group_unit(id), group_index(id) * PSM_GROUP + index);
+  uint32_t number = group_index(id) * PSM_GROUP + index;
+  const _Atomic uint8_t *state = state_at(s, group_unit(id), cls, number);
+  uint8_t used = used_state((uint64_t)number * s->classes->at[cls].size);
   for (int look = 0; look < LOOKS; look++) {
     uint8_t mark = at_load_acquire(state);
     uint64_t held;
-    if (mark == BLOCK_USED || mark == BLOCK_FREE) return true;
-    if (mark > BLOCK_FREE && mark <= s->geometry.caches && at_load(&s->owners[mark - 1]) != 0)
+    if (mark == used || mark == BLOCK_FREE) return true;
+    if (keeper_mark(mark) != 0 && mark <= s->geometry.caches && at_load(&s->owners[mark - 1]) != 0)
       return true;
     if (mark != 0 && (group_free(s, cls, id, &held) >> index & 1) != 0) return true;
     psm_pause();

@@ -160,6 +160,8 @@ PSM_INLINE uint32_t bit_count(uint64_t x) {
   return (uint32_t)((x * 0x0101010101010101u) >> 56);
 }
 
+#define EACH_BYTE UINT64_C(0x0101010101010101) /* times a byte: eight of it */
+
 PSM_INLINE uint64_t round_up(uint64_t n, uint64_t power) { return (n + power - 1) & ~(power - 1); }
 
 #endif

@@ -17,9 +17,9 @@ void psm_group_grown(const struct worker *worker, uint32_t unit, uint32_t index)
   uint32_t word = at_load_acquire(&s->table[unit]);
   uint32_t cls = unit_value(word);
   if (unit_kind(word) != UNIT_SLAB || cls >= s->classes->count) return;
-  if (index >= s->classes->at[cls].blocks) return;
-  struct group_ref group = group_at(s, unit, cls, index / PSM_GROUP);
-  uint32_t blocks = group_blocks(&s->classes->at[cls], index / PSM_GROUP);
+  if (index >= s->classes->at[cls].groups) return;
+  struct group_ref group = group_at(s, unit, cls, index);
+  uint32_t blocks = group_blocks(&s->classes->at[cls], index);
   uint32_t count = bit_count(at_load_ordered(group.free));
   if (at_load_ordered(group.owner) != 0) return;
   if (count >= offer_threshold(blocks)) psm_hint_set(s, cls, unit);

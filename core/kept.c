@@ -23,17 +23,29 @@ static bool is_among(const struct keepers *keepers, uint8_t mark) {
   return (keepers->marks[mark / 64] >> mark % 64 & 1) != 0;
 }
 
-/* The blocks of a group that bear one of the marks; most words hold none. */
+/* Is there a mark among eight states? Used are those with the upper two bits. */
+static bool eight_marked(uint64_t eight) {
+  uint64_t used = eight & eight << 1 & 0x80 * EACH_BYTE;
+  return ((eight ^ BLOCK_FREE * EACH_BYTE) & ~((used >> 7) * 0xff)) != 0;
+}
+
+/* The blocks of a group that bear one of the marks; most words of states hold none. */
 static uint64_t group_marked(const struct segment *s, const struct keepers *keepers, uint32_t cls,
                              uint64_t id) {
-  uint32_t blocks = group_blocks(&s->classes->at[cls], group_index(id));
-  const _Atomic uint8_t *states = state_at(s, group_unit(id), group_index(id) * PSM_GROUP);
+  const struct psm_class *c = &s->classes->at[cls];
+  const _Atomic uint8_t *states = s->states + (uint64_t)group_unit(id) * s->geometry.states_size;
+  uint32_t first = group_index(id) * PSM_GROUP;
+  uint32_t count = group_blocks(c, group_index(id));
+  uint32_t end = (first + count - 1) * c->size / PSM_STATED + 1;
   uint64_t marked = 0;
-  for (uint32_t i = 0; i < blocks; i += 8) {
-    uint64_t eight = at_load_acquire((const _Atomic uint64_t *)(const void *)(states + i));
-    if (eight == UINT64_MAX || eight == BLOCK_FREE * UINT64_C(0x0101010101010101)) continue;
-    for (uint32_t j = i; j < i + 8 && j < blocks; j++)
-      if (is_among(keepers, at_load_acquire(states + j))) marked |= UINT64_C(1) << j;
+  for (uint32_t i = first * c->size / PSM_STATED & ~7u; i < end; i += 8) {
+    if (!eight_marked(at_load_acquire((const _Atomic uint64_t *)(const void *)(states + i))))
+      continue;
+    for (uint32_t j = i; j < i + 8; j++) {
+      uint32_t index = block_index(c, j * PSM_STATED + PSM_STATED - 1) - first;
+      if (index < count && is_among(keepers, at_load_acquire(states + j)))
+        marked |= UINT64_C(1) << index;
+    }
   }
   return marked;
 }

@@ -33,16 +33,25 @@ uint32_t psm_bin_of(uint32_t units) {
   return 16 + (top - 4) * 8 + ((units >> (top - 3)) & 7);
 }
 
-/* Groups of a slab of the smallest blocks that have states. */
-static uint32_t stated_groups(const struct geometry *g) {
-  return g->shift > 12 ? (UINT32_C(1) << g->shift) / (PSM_STATED * PSM_GROUP) : 0;
+/* Groups of a slab of the smallest blocks, and of the smallest that have states. */
+static uint32_t groups_most(const struct geometry *g) {
+  return (UINT32_C(1) << g->shift) / (PSM_ALIGN * PSM_GROUP);
+}
+static uint32_t stated_most(const struct geometry *g) {
+  return (UINT32_C(1) << g->shift) / (PSM_STATED * PSM_GROUP);
 }
 
-struct annex_groups psm_annex_groups(const struct geometry *g, uint32_t cls) {
-  uint32_t most = (UINT32_C(1) << g->shift) / (PSM_ALIGN * PSM_GROUP);
-  uint32_t behind_states = g->states + stated_groups(g) * PSM_GROUP;
-  uint32_t behind_owners = most * (uint32_t)sizeof(uint32_t);
-  return (struct annex_groups){0, g->classes->at[cls].stated ? behind_states : behind_owners};
+struct group_place psm_groups_at(const struct geometry *g, uint32_t cls) {
+  const struct psm_class *c = &g->classes->at[cls];
+  if (c->groups <= g->near_groups) {
+    uint64_t free = g->slabs + offsetof(struct slab_shm, groups);
+    return (struct group_place){free, free + g->near_groups * sizeof(uint64_t), g->slab_size};
+  }
+  if (c->stated)
+    return (struct group_place){g->annexes + stated_most(g) * sizeof(uint32_t), g->annexes,
+                                g->annex_size};
+  return (struct group_place){g->states + groups_most(g) * sizeof(uint32_t), g->states,
+                              g->states_size};
 }
 
 static void lay_out(struct geometry *g, uint32_t units) {
@@ -67,6 +76,7 @@ static void lay_out(struct geometry *g, uint32_t units) {
   at = round_up(at, g->shift > 12 ? 64 : 16);
   g->slabs = at, at += (uint64_t)units * g->slab_size;
   g->annexes = at, at += (uint64_t)units * g->annex_size;
+  g->states = at, at += (uint64_t)units * g->states_size;
   at = round_up(at, 64);
   g->cache_area = at, at += (uint64_t)g->caches * g->cache_size;
   /* Units are aligned in the address space, whatever the base is. */
@@ -83,20 +93,16 @@ bool psm_geometry(struct geometry *g, uint64_t size, uint64_t base) {
   g->caches = caches_for(size);
   g->deaths_kept = deaths_for(size);
   g->chunks = (uint32_t)((size >> g->shift) + 1);
-  uint32_t most = (UINT32_C(1) << g->shift) / (PSM_ALIGN * PSM_GROUP);
-  uint32_t stated = stated_groups(g);
+  uint32_t most = groups_most(g);
   uint64_t cache = sizeof(struct cache_shm) + g->classes->count * sizeof(struct slot_shm);
   g->near_groups = most < 4 ? most : 4;
   g->slab_size = (uint32_t)round_up(sizeof(struct slab_shm) + g->near_groups * GROUP_SIZE, 8);
   if (g->shift > 12) g->slab_size = (uint32_t)round_up(g->slab_size, 64);
-  g->states = stated * (uint32_t)sizeof(uint32_t);
-  if (stated > 0) {
-    uint32_t with_states = stated * GROUP_SIZE + stated * PSM_GROUP;
-    uint32_t without = most * GROUP_SIZE;
-    g->annex_size = (uint32_t)round_up(with_states > without ? with_states : without, 64);
-  }
+  if (g->shift > 12) g->states_size = (UINT32_C(1) << g->shift) / PSM_STATED;
+  if (stated_most(g) > g->near_groups) g->annex_size = stated_most(g) * GROUP_SIZE;
   g->cache_size = (uint32_t)round_up(cache, 64);
-  uint64_t per_unit = (UINT64_C(1) << g->shift) + g->slab_size + g->annex_size + sizeof(uint32_t);
+  uint64_t about_unit = g->slab_size + g->annex_size + g->states_size + sizeof(uint32_t);
+  uint64_t per_unit = (UINT64_C(1) << g->shift) + about_unit;
   uint64_t units = size / per_unit;
   for (; units > 0; units--) {
     lay_out(g, (uint32_t)units);

@@ -30,7 +30,7 @@
 #define PSM_MAGIC UINT64_C(0x0a0d4745534d5350) /* "PSMSEG\r\n" */
 
 enum {
-  PSM_FORMAT = 4,
+  PSM_FORMAT = 5,
   PSM_SEATS = 1024,
   PSM_USER_OFFSET = 64,
   PSM_BINS_MAX = 256,
@@ -141,13 +141,18 @@ struct slab_shm {
 };
 _Static_assert(sizeof(struct slab_shm) == 8, "format");
 
-/* A block's state, a byte of it. It says something while the block's bit is neither
- * in `free` nor in a slot: USED by the application, or else who keeps it, to
- * allocate it again without asking anyone. USED is stored before the bit is
- * cleared; a mark stays when the keeper sets the bit again, and means nothing then.
- * The mark of a cache is the one of an owner; those without so small a one keep
- * nothing. Never 0: see psm_annex_groups. */
-enum { BLOCK_FREE = 1, BLOCK_MARK_MAX = 254, BLOCK_USED = 255 };
+/* A block's state, a byte for every PSM_STATED bytes of units: no two blocks that have
+ * states begin in the same. It says something while the block's bit is neither in `free`
+ * nor in a slot: used by the application, or else who keeps it, to allocate it again
+ * without asking anyone. Used is stored before the bit is cleared; a mark stays when the
+ * keeper sets the bit again, and means nothing then. The mark of a cache is the one of an
+ * owner; those without so small a one keep nothing. Never 0: see psm_groups_at. */
+enum { BLOCK_FREE = 1, BLOCK_MARK_MAX = 0xbf, BLOCK_USED = 0xc0 };
+
+/** The state of a used block: it tells where in its part of the unit the block begins. */
+PSM_INLINE uint8_t used_state(uint64_t offset) {
+  return (uint8_t)(BLOCK_USED | offset % PSM_STATED);
+}
 
 /** The mark of a worker with this id; 0 if it cannot keep blocks. */
 PSM_INLINE uint8_t keeper_mark(uint32_t id) {
@@ -181,12 +186,12 @@ struct geometry {
   uint32_t caches, bins, chunks, deaths_kept;
   uint32_t near_groups;           /* that a descriptor holds */
   uint32_t slab_size, annex_size; /* bytes of one descriptor, of one annex */
-  uint32_t states;                /* where they begin in an annex */
+  uint32_t states_size;           /* bytes of the states of one unit; 0: there are none */
   uint32_t cache_size;            /* bytes of one cache */
   uint32_t hint_words[3];         /* words per class and level */
   uint64_t roster, spans, table, committed, bin_heads, hints[3], owners, deaths;
   uint64_t eager; /* end of what is committed at creation */
-  uint64_t slabs, annexes, cache_area, data;
+  uint64_t slabs, annexes, states, cache_area, data;
   const struct psm_classes *classes;
 };
 
@@ -195,16 +200,19 @@ bool psm_geometry(struct geometry *geometry, uint64_t size, uint64_t base);
 
 uint32_t psm_bin_of(uint32_t units);
 
-/** Where in an annex the groups of a class with more than a descriptor holds lie.
+/** Where the groups of a class lie: offsets of the words of unit 0's first group, and bytes
+ *  from a unit's to the next one's.
  *
- *  All owners come first, where other classes have owners too or states: who is late,
- *  and claims what was a group once, finds there that it is owned. `free` may be 0, and
- *  lies where no owners are.
+ *  In the descriptor, if they fit there; else in the annex; and those of the smallest blocks,
+ *  which have no states, in place of them. Who is late, and claims what was a group once, finds
+ *  that it is owned: where owners lie in one class lie owners or states in all others, or
+ *  nothing, and there the marks stay. `free` may be 0, and lies where no owners are.
  */
-struct annex_groups {
-  uint32_t owners, free;
+struct group_place {
+  uint64_t free, owners;
+  uint32_t stride;
 };
-struct annex_groups psm_annex_groups(const struct geometry *geometry, uint32_t cls);
+struct group_place psm_groups_at(const struct geometry *geometry, uint32_t cls);
 
 /** Fill what never changes, checksum and all. */
 void psm_header_fill(struct header_shm *header, const struct geometry *geometry);

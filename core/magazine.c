@@ -29,49 +29,63 @@ static uint32_t room_for(const struct segment *s, uint32_t cls) {
   return room < MOST ? (uint32_t)room : MOST;
 }
 
-static void kept_give(const struct worker *worker, uint32_t cls, const struct kept *kept) {
-  const struct segment *s = worker->segment;
-  uint64_t offset = (uint64_t)(kept->block - s->base) - s->data;
-  uint32_t inside = (uint32_t)(offset & (unit_size(s) - 1));
-  (void)block_give(worker, (uint32_t)(offset >> s->shift), cls,
-                   block_index(&s->classes->at[cls], inside));
+static void group_give(const struct worker *worker, uint32_t cls, uint64_t group, uint64_t bits) {
+  if (bits != 0)
+    (void)bits_give(worker, (uint32_t)(group / PSM_GROUPS), cls, (uint32_t)(group % PSM_GROUPS),
+                    bits);
 }
 
-/* The oldest `count`. */
+/* Blocks that were freed one after the other often lie in one group: they go back together. */
+static void kept_give(const struct worker *worker, uint32_t cls, char *const *blocks,
+                      uint32_t count) {
+  const struct segment *s = worker->segment;
+  uint64_t group = UINT64_MAX; /* unit * 64 + group */
+  uint64_t bits = 0;
+  for (uint32_t i = 0; i < count; i++) {
+    uint64_t offset = (uint64_t)(blocks[i] - s->base) - s->data;
+    uint32_t inside = (uint32_t)(offset & (unit_size(s) - 1));
+    uint32_t index = block_index(&s->classes->at[cls], inside);
+    uint64_t its = (offset >> s->shift) * PSM_GROUPS + index / PSM_GROUP;
+    if (its != group) {
+      group_give(worker, cls, group, bits);
+      group = its;
+      bits = 0;
+    }
+    bits = bit_add(bits, index);
+  }
+  group_give(worker, cls, group, bits);
+}
+
+/* The oldest `count`. At the bottom lies a NULL, which comes last when all are taken. */
 static void magazine_give(const struct worker *worker, uint32_t cls, uint32_t count) {
   union way *way = way_of(worker->ways, cls);
   if (count == 0) return;
-  struct kept *bottom = way->free.bottom;
-  uint32_t holds = (uint32_t)(way->free.top - bottom);
-  for (uint32_t i = 0; i < count; i++) kept_give(worker, cls, &bottom[i]);
-  memmove(bottom, bottom + count, (holds - count) * sizeof *bottom);
-  way->free.top = bottom + (holds - count);
+  char **oldest = way->free.bottom + 1;
+  uint32_t left = (uint32_t)(way->free.top - way->free.bottom) - count;
+  *way->free.top = way->free.last;
+  kept_give(worker, cls, oldest, count);
+  memmove(oldest, oldest + count, left * sizeof *oldest);
+  way->free.top = way->free.bottom + left;
+  way->free.last = *way->free.top;
 }
 
-/* Below the bottom lies one more, which is never taken: its address is prefetched. */
-static struct kept *stack_new(size_t room) {
-  struct kept *memory = calloc(room + 1, sizeof *memory);
-  return memory != NULL ? memory + 1 : NULL;
-}
-
-static void stack_free(struct kept *bottom) {
-  if (bottom != NULL) free(bottom - 1);
-}
+/* With room for the NULL. */
+static char **stack_new(size_t room) { return calloc(room + 1, sizeof(char *)); }
 
 void psm_magazines_lock(void) { os_mutex_lock(&resize_mutex); }
 void psm_magazines_unlock(void) { os_mutex_unlock(&resize_mutex); }
 
 static bool magazine_resize(union way *way, uint32_t room) {
-  struct kept *old = way->free.bottom;
+  char **old = way->free.bottom;
   size_t holds = (size_t)(way->free.top - old);
   psm_magazines_lock();
-  struct kept *bottom = stack_new(room);
+  char **bottom = stack_new(room);
   if (bottom != NULL) {
     if (holds > 0) memcpy(bottom, old, holds * sizeof *bottom);
     way->free.bottom = bottom;
     way->free.top = bottom + holds;
     way->free.limit = bottom + room;
-    stack_free(old);
+    free(old);
   }
   psm_magazines_unlock();
   return bottom != NULL;
@@ -94,9 +108,9 @@ static bool magazine_open(struct worker *worker, uint32_t cls) {
   magazines_yield(worker);
   if (worker->ways == NULL || keeper_mark(worker->id) == 0) return false;
   union way *way = way_of(worker->ways, cls);
-  bool hungry = way->free.hungry != 0;
+  bool hungry = way->free.hungry;
   if (way->free.top != way->free.limit) return true;
-  way->free.hungry = 0;
+  way->free.hungry = false;
   if ((hungry || way->free.limit == way->free.bottom) && magazine_grow(worker, cls)) return true;
   uint32_t room = (uint32_t)(way->free.limit - way->free.bottom);
   if (room > 0) magazine_give(worker, cls, (room + 1) / 2);
@@ -105,16 +119,16 @@ static bool magazine_open(struct worker *worker, uint32_t cls) {
 
 bool psm_magazine_keep(struct worker *worker, uint32_t unit, uint32_t cls, uint32_t index) {
   const struct segment *s = worker->segment;
-  _Atomic uint8_t *state = state_at(s, unit, index);
-  if (at_load(state) != BLOCK_USED) return false;
+  uint64_t offset = unit_offset(s, unit) + (uint64_t)index * s->classes->at[cls].size;
+  _Atomic uint8_t *state = state_at(s, unit, cls, index);
+  if (at_load(state) != used_state(offset)) return false;
   if (worker->locked || !magazine_open(worker, cls)) {
     at_store(state, BLOCK_FREE);
     return block_give(worker, unit, cls, index);
   }
   union way *way = way_of(worker->ways, cls);
-  char *block = s->base + unit_offset(s, unit) + (uint64_t)index * s->classes->at[cls].size;
   at_store(state, keeper_mark(worker->id));
-  *way->free.top++ = (struct kept){block, state};
+  magazine_put(way, way->free.top, s->base + offset);
   return true;
 }
 
@@ -130,5 +144,5 @@ void psm_magazines_empty(const struct worker *worker) {
 }
 
 void psm_magazines_free(union way *ways) {
-  for (uint32_t cls = 0; cls < PSM_CLASSES; cls++) stack_free(way_of(ways, cls)->free.bottom);
+  for (uint32_t cls = 0; cls < PSM_CLASSES; cls++) free(way_of(ways, cls)->free.bottom);
 }

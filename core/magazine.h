@@ -8,15 +8,25 @@
 
 #include "give.h"
 
-/** The block that was kept last, in `*block`; false if none is. `way` is to free by. */
-PSM_INLINE bool magazine_take(union way *way, void **block) {
-  struct kept *top = way->free.top;
-  if (unlikely(top == way->free.bottom)) return false;
-  way->free.top = --top;
-  at_store(top->state, BLOCK_USED);
-  *block = top->block;
-  prefetch_write(top[-1].block); /* the next, as in slot_take */
+/** The block that was kept last, in `*block`; false if none is. `way` is to free by, `states`
+ *  as in state_of. */
+PSM_INLINE bool magazine_take(union way *way, uintptr_t states, void **block) {
+  char *last = way->free.last;
+  if (unlikely(last == NULL)) return false;
+  at_store(state_of(states, last), used_state((uintptr_t)last));
+  char **top = way->free.top - 1;
+  way->free.top = top;
+  way->free.last = *top;
+  *block = last;
+  prefetch_write(*top); /* the next, as in slot_take */
   return true;
+}
+
+/** The other way round; there is room. */
+PSM_INLINE void magazine_put(union way *way, char **top, char *block) {
+  *top = way->free.last;
+  way->free.last = block;
+  way->free.top = top + 1;
 }
 
 /** Keep a used block, or give it back if there is no way to keep it.

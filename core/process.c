@@ -230,8 +230,7 @@ static struct binding *binding_new(struct segment *s) {
   b->data_size = s->data_size;
   b->shift = s->shift;
   b->unit_mask = (UINT32_C(1) << s->shift) - 1;
-  b->states = s->states;
-  b->annex_size = s->geometry.annex_size;
+  b->states = states_for(s);
   b->worker = (struct worker){s, NULL, NULL, NO_CACHE_ID, false, 0};
   b->serial = s->serial;
   memset(b->ways, 0, WAYS * sizeof *b->ways);

@@ -13,9 +13,8 @@ struct binding {
   uintptr_t data; /* address of unit 0 */
   uint64_t data_size;
   uint32_t shift, unit_mask;
-  _Atomic uint8_t *states; /* as in struct segment */
-  uint64_t annex_size;
-  uint8_t mark; /* of what this thread keeps; of no use without a magazine */
+  uintptr_t states; /* see state_of */
+  uint8_t mark;     /* of what this thread keeps; of no use without a magazine */
   struct worker worker;
   uint64_t serial;                         /* of the joining */
   struct binding *next;                    /* of the thread */

@@ -100,14 +100,10 @@ static enum verdict file_judge(struct opening *o) {
 /* ---- Mapping ---- */
 
 static void shelf_fill(struct shelf *shelf, const struct segment *s, uint32_t cls) {
-  const struct geometry *g = &s->geometry;
-  bool inside = groups_near(s, cls);
-  struct annex_groups annex = psm_annex_groups(g, cls);
-  shelf->free =
-      inside ? s->slabs + offsetof(struct slab_shm, groups) : s->base + g->annexes + annex.free;
-  shelf->stride = inside ? g->slab_size : g->annex_size;
-  shelf->owners = inside ? (int32_t)(g->near_groups * sizeof(uint64_t))
-                         : (int32_t)annex.owners - (int32_t)annex.free;
+  struct group_place place = psm_groups_at(&s->geometry, cls);
+  shelf->free = s->base + place.free;
+  shelf->stride = place.stride;
+  shelf->owners = (int32_t)((int64_t)place.owners - (int64_t)place.free);
   shelf->notable = s->classes->at[cls].notable;
 }
 
@@ -128,7 +124,7 @@ static void view_fill(struct segment *s, const struct geometry *g) {
   s->owners = (_Atomic uint32_t *)(void *)(s->base + g->owners);
   s->deaths = (struct death_shm *)(void *)(s->base + g->deaths);
   s->slabs = s->base + g->slabs;
-  s->states = (_Atomic uint8_t *)(void *)(s->base + g->annexes + g->states);
+  s->states = (_Atomic uint8_t *)(void *)(s->base + g->states);
   for (uint32_t cls = 0; cls < g->classes->count; cls++) shelf_fill(&s->shelves[cls], s, cls);
 }
 

@@ -159,11 +159,10 @@ void psm_slab_unmark(struct segment *s, uint32_t unit, uint32_t cls) {
   psm_hint_set(s, cls, unit);
 }
 
-/* All at once, and some beyond the last block. */
-static void states_begin(struct segment *s, uint32_t unit, uint32_t cls) {
-  _Atomic uint64_t *states = (_Atomic uint64_t *)(void *)state_at(s, unit, 0);
-  for (uint32_t i = 0; i < s->classes->at[cls].blocks; i += 8)
-    at_store(states + i / 8, BLOCK_FREE * UINT64_C(0x0101010101010101));
+static void states_begin(struct segment *s, uint32_t unit) {
+  uint32_t size = s->geometry.states_size;
+  _Atomic uint64_t *states = (_Atomic uint64_t *)(void *)(s->states + (uint64_t)unit * size);
+  for (uint32_t i = 0; i < size / 8; i++) at_store(states + i, BLOCK_FREE * EACH_BYTE);
 }
 
 /* Marks come first: a straggler of the slab that was here before must find
@@ -175,7 +174,7 @@ void psm_slab_prepare(struct segment *s, uint32_t unit, uint32_t cls) {
     (void)at_exchange(group.owner, OWNER_MARK);
     at_store_release(group.free, full_mask(group_blocks(c, i)));
   }
-  if (c->stated) states_begin(s, unit, cls);
+  if (c->stated) states_begin(s, unit);
 }
 
 bool psm_publication_kept(const struct segment *s, uint64_t block, uint64_t where, uint64_t old) {
@@ -215,7 +214,7 @@ static void publication_settle(struct segment *s, struct cache_shm *cache) {
       uint32_t index = block_index(&s->classes->at[cls], inside);
       struct slot_shm *slot = &cache->slots[cls];
       if (slot_group(slot) == group_id(unit, index / PSM_GROUP)) {
-        if (s->classes->at[cls].stated) at_store(state_at(s, unit, index), BLOCK_FREE);
+        if (s->classes->at[cls].stated) at_store(state_at(s, unit, cls, index), BLOCK_FREE);
         (void)at_or(&slot->bits, UINT64_C(1) << index % PSM_GROUP);
       }
     }
@@ -233,10 +232,10 @@ static bool group_class(const struct segment *s, uint64_t id, uint32_t *cls) {
 /* Who is killed when it takes a block says that it is used before the bit is gone. */
 static void states_settle(struct segment *s, uint32_t cls, uint64_t id, uint64_t bits) {
   if (!s->classes->at[cls].stated) return;
-  _Atomic uint8_t *states = state_at(s, group_unit(id), group_index(id) * PSM_GROUP);
   for (; bits != 0; bits &= bits - 1) {
-    _Atomic uint8_t *state = states + bit_first(bits);
-    if (at_load(state) == BLOCK_USED) at_store_release(state, BLOCK_FREE);
+    uint32_t index = group_index(id) * PSM_GROUP + (uint32_t)bit_first(bits);
+    _Atomic uint8_t *state = state_at(s, group_unit(id), cls, index);
+    if (at_load(state) >= BLOCK_USED) at_store_release(state, BLOCK_FREE);
   }
 }
 

@@ -296,9 +296,10 @@ int psm_slab_cut(struct segment *s, uint32_t cls, uint32_t *unit) {
   const struct geometry *g = &s->geometry;
   uint64_t hint = g->hints[0] + ((uint64_t)cls * g->hint_words[0] + *unit / 64) * 8;
   uint64_t annex = g->annexes + (uint64_t)*unit * g->annex_size;
+  uint64_t states = g->states + (uint64_t)*unit * g->states_size;
   result = psm_commit(s, hint, 8);
-  if (result == PSM_OK && (!groups_near(s, cls) || s->classes->at[cls].stated))
-    result = psm_commit(s, annex, g->annex_size);
+  if (result == PSM_OK && !groups_near(s, cls)) result = psm_commit(s, annex, g->annex_size);
+  if (result == PSM_OK) result = psm_commit(s, states, g->states_size);
   if (result != PSM_OK) {
     psm_span_free(s, *unit, 1);
     return result;

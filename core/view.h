@@ -26,7 +26,7 @@ struct segment {
   const struct psm_classes *classes;
   _Atomic uint32_t *table;
   char *slabs;
-  _Atomic uint8_t *states; /* of unit 0; of the next an annex further */
+  _Atomic uint8_t *states; /* from unit 0 on */
   uint64_t data;           /* offset of unit 0 */
   uint64_t data_size;      /* bytes in units */
   uint32_t shift;
@@ -66,45 +66,37 @@ struct segment {
   struct segment *next;
 };
 
-/* A block that a thread keeps: nobody else asks for it. */
-struct kept {
-  char *block;
-  _Atomic uint8_t *state;
-};
-
 /* What a thread keeps at hand of a class: what it frees by, and after it what it
  * allocates by. No address that a thread hands out comes from the file.
  *
- * Freed blocks go on a stack, the magazine, and come from there again. */
+ * Freed blocks go on a stack, the magazine, and come from there again. What was freed last
+ * lies before the others: to find it takes one load, and no other waits for it. */
 union way {
   struct {
-    uint64_t reciprocal;               /* as in psm_class */
-    uint32_t remainders;               /* below it a block begins: the reciprocal again */
-    uint32_t blocks;                   /* of a slab */
-    struct kept *top, *bottom, *limit; /* limit: no more fit; all equal: there is none */
+    char *last;                    /* freed, or NULL: the magazine is empty */
+    char **top, **bottom, **limit; /* limit: no more fit; all equal: there is none */
+    uint32_t end;                  /* of a slab: no block begins there or behind */
+    bool stated;                   /* as in psm_class; without, there is no magazine */
+    bool hungry;                   /* the magazine was found empty since it was full last */
+    uint32_t reciprocal;           /* as in psm_class */
     struct slot_shm *slot;
     _Alignas(8) uint64_t own; /* the group in the slot: unit * 64 + group, or OWNS_NONE */
-    uint32_t stated;          /* as in psm_class; without, there is no magazine */
-    uint32_t hungry;          /* the magazine was found empty since it was full last */
   } free;
   struct {
     char *first;                   /* block of the group in the slot */
-    uint32_t size;                 /* bytes of a block */
-    uint32_t nothing;              /* 0: see WAYS */
-    _Alignas(8) uint64_t mask;     /* of the blocks that the group has */
     const _Atomic uint64_t *group; /* the one in the slot: its `free` */
     struct slot_shm *slot;
-    _Atomic uint8_t *states; /* of the group's blocks, or NULL */
+    uintptr_t states;          /* see state_of; 0 if the class has none */
+    uint32_t nothing;          /* 0: see WAYS */
+    uint32_t size;             /* bytes of a block */
+    _Alignas(8) uint64_t mask; /* of the blocks that the group has */
   } alloc;
   char line[64];
 };
 _Static_assert(sizeof(union way) == 64, "a line of the cache");
 
 /* A free that meets a way to allocate finds that no block begins there. */
-_Static_assert(offsetof(union way, alloc.nothing) == (sizeof(void *) == 8
-                                                          ? offsetof(union way, free.blocks)
-                                                          : offsetof(union way, free.remainders)),
-               "see WAYS");
+_Static_assert(offsetof(union way, alloc.nothing) == offsetof(union way, free.end), "see WAYS");
 
 #define OWNS_NONE UINT64_MAX /* NO_GROUP - 1 */
 
@@ -170,8 +162,19 @@ PSM_INLINE struct cache_shm *cache_at(const struct segment *s, uint32_t index) {
 }
 
 /** The state of a block of a class that has them. */
-PSM_INLINE _Atomic uint8_t *state_at(const struct segment *s, uint32_t unit, uint32_t index) {
-  return s->states + (uint64_t)unit * s->geometry.annex_size + index;
+PSM_INLINE _Atomic uint8_t *state_at(const struct segment *s, uint32_t unit, uint32_t cls,
+                                     uint32_t index) {
+  uint64_t offset = ((uint64_t)unit << s->shift) + (uint64_t)index * s->classes->at[cls].size;
+  return s->states + offset / PSM_STATED;
+}
+
+/** The same by the block's address and `states`, see states_for. */
+PSM_INLINE _Atomic uint8_t *state_of(uintptr_t states, const char *block) {
+  return (_Atomic uint8_t *)(states + (uintptr_t)block / PSM_STATED);
+}
+
+PSM_INLINE uintptr_t states_for(const struct segment *s) {
+  return (uintptr_t)s->states - ((uintptr_t)s->base + (uintptr_t)s->data) / PSM_STATED;
 }
 
 PSM_INLINE uint64_t unit_size(const struct segment *s) { return UINT64_C(1) << s->shift; }

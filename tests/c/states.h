@@ -23,20 +23,19 @@ static inline uint32_t word_of(const struct inside *in, uint32_t unit) {
   return at_load((_Atomic uint32_t *)(void *)(in->base + in->g.table) + unit);
 }
 
-static inline _Atomic uint8_t *state_of(const struct inside *in, uint32_t unit, uint32_t index) {
-  uint64_t at = in->g.annexes + (uint64_t)unit * in->g.annex_size + in->g.states + index;
+/* The state of a block of the slab that the unit is. */
+static inline _Atomic uint8_t *block_state(const struct inside *in, uint32_t unit, uint32_t index) {
+  uint32_t size = in->g.classes->at[unit_value(word_of(in, unit))].size;
+  uint64_t at = in->g.states + (uint64_t)unit * in->g.states_size + index * size / PSM_STATED;
   return (_Atomic uint8_t *)(void *)(in->base + at);
 }
 
-/* The `free` of the group that a block is of: in the descriptor, or in the annex. */
+/* The `free` of the group that a block is of. */
 static inline _Atomic uint64_t *free_of(const struct inside *in, uint32_t unit, uint32_t cls,
                                         uint32_t index) {
-  uint64_t annex = in->g.annexes + (uint64_t)unit * in->g.annex_size;
-  uint64_t slab = in->g.slabs + (uint64_t)unit * in->g.slab_size;
-  uint64_t at = in->g.classes->at[cls].groups <= in->g.near_groups
-                    ? slab + offsetof(struct slab_shm, groups)
-                    : annex + psm_annex_groups(&in->g, cls).free;
-  return (_Atomic uint64_t *)(void *)(in->base + at) + index / PSM_GROUP;
+  struct group_place place = psm_groups_at(&in->g, cls);
+  char *at = in->base + place.free + (uint64_t)unit * place.stride;
+  return (_Atomic uint64_t *)(void *)at + index / PSM_GROUP;
 }
 
 static inline bool cache_is_used(const struct inside *in, uint32_t cache) {
@@ -67,8 +66,8 @@ static inline uint32_t kept_now(PSMHandle handle, uint32_t *at_unit, uint32_t *a
     uint32_t units = unit_kind(word) == UNIT_SLAB ? 1 : unit_value(word);
     const struct psm_class *c = &in.g.classes->at[unit_value(word) % in.g.classes->count];
     for (uint32_t i = 0; unit_kind(word) == UNIT_SLAB && c->stated && i < c->blocks; i++) {
-      uint8_t state = at_load(state_of(&in, unit, i));
-      if (state == BLOCK_USED || bit_is_set(&in, unit, unit_value(word), i)) continue;
+      uint8_t state = at_load(block_state(&in, unit, i));
+      if (state >= BLOCK_USED || bit_is_set(&in, unit, unit_value(word), i)) continue;
       CHECK(state > BLOCK_FREE);
       kept++;
       if (at_unit != NULL) *at_unit = unit, *at_index = i;

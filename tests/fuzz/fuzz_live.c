@@ -98,7 +98,7 @@ static void ways_copy(union way *to, const union way *from) {
     union way *way = way_of(to, cls);
     size_t room = (size_t)(way->free.limit - way->free.bottom);
     size_t holds = (size_t)(way->free.top - way->free.bottom);
-    struct kept *bottom = room > 0 ? stack_new(room) : NULL;
+    char **bottom = room > 0 ? stack_new(room) : NULL;
     CHECK(room == 0 || bottom != NULL);
     if (holds > 0) memcpy(bottom, way->free.bottom, holds * sizeof *bottom);
     way->free.bottom = bottom;

@@ -50,15 +50,17 @@ static uint64_t cache_field(struct input *in, const struct geometry *g, uint32_t
          input_below(in, g->classes->count) * sizeof(struct slot_shm) + which % 2 * 8u;
 }
 
-/* In a descriptor, or anywhere in an annex: a group's word, or some states. */
+/* In a descriptor, or anywhere in an annex or among the states: a group's word, or some states. */
 static uint64_t group_field(struct input *in, const struct geometry *g, unsigned *width) {
   uint32_t unit = input_below(in, g->units);
   uint8_t which = input_8(in);
   bool narrow = (which & 1) != 0;
   if (narrow) *width = 4;
-  if (g->annex_size != 0 && (which & 2) != 0)
-    return g->annexes + (uint64_t)unit * g->annex_size +
-           input_below(in, g->annex_size / *width) * *width;
+  bool annex = g->annex_size != 0 && (which & 4) != 0;
+  uint32_t size = annex ? g->annex_size : g->states_size;
+  if (size != 0 && (which & 2) != 0)
+    return (annex ? g->annexes : g->states) + (uint64_t)unit * size +
+           input_below(in, size / *width) * *width;
   uint64_t at = g->slabs + (uint64_t)unit * g->slab_size + sizeof(struct slab_shm);
   uint32_t index = (which >> 2) % g->near_groups;
   return narrow ? at + g->near_groups * sizeof(uint64_t) + index * sizeof(uint32_t)
