@@ -100,7 +100,7 @@ static int use_cache(struct worker *worker, uint32_t cls, _Atomic uintptr_t *whe
 /* For threads that could get no cache of their own. */
 static PSM_RARELY int use_shared_cache(struct segment *s, uint32_t cls, _Atomic uintptr_t *where,
                                        void **block) {
-  struct worker shared = {s, cache_at(s, SHARED_CACHE), NULL, SHARED_CACHE + 1, true, 0};
+  struct worker shared = {s, cache_at(s, SHARED_CACHE), NULL, SHARED_CACHE + 1, true, 0, 0};
   psm_span_lock(s);
   int result = use_cache(&shared, cls, where, block);
   psm_span_unlock(s);
@@ -221,13 +221,13 @@ static PSM_RARELY void free_slow(PSMHandle handle, void *block) {
   if (worker != NULL) free_with(worker, block);
 }
 
-/* Free a block of a group that nobody owns with one atomic instruction. The registers of the
- * caller's arguments stay as they are, and nothing is called but in the end. */
+/* Free a block with one atomic instruction: one of a group that nobody owns, or whose state has
+ * told that it is used. The registers of the caller's arguments stay as they are, and nothing is called but in the end. */
 static PSM_RARELY void free_shared(PSMHandle handle, void *block, uint64_t index, uint64_t unit,
                                    const union way *way, const struct binding *b) {
   const struct shelf *shelf = shelf_of(b, way);
   struct group_ref group = group_on(shelf, unit, index / PSM_GROUP);
-  if (unlikely(at_load(group.owner) != 0)) goto slow;
+  if (unlikely(!way->free.stated && at_load(group.owner) != 0)) goto slow;
   uint64_t before = at_or(group.free, bit_add(0, index));
   if (unlikely((before >> index % PSM_GROUP & 1) != 0)) goto slow;
   if (likely(bit_counts() && (shelf->notable >> bit_count(before) & 1) == 0)) return;
@@ -237,12 +237,31 @@ slow:
   free_slow(handle, block);
 }
 
+/* Free a block of a class of which nothing may be kept for now. */
+static PSM_RARELY void free_stated(PSMHandle handle, void *block, uint32_t inside, uint64_t unit,
+                                   const union way *way, struct binding *b) {
+  struct worker *worker = &b->worker;
+  _Atomic uint8_t *state = state_of(b->states, block);
+  bool asks = worker->patience == 0 || way->free.limit != way->free.bottom;
+  if (asks || worker_is_pressed(worker) || at_load(state) != used_state((uintptr_t)block)) {
+    free_slow(handle, block);
+    return;
+  }
+  worker->patience--;
+  at_store(state, BLOCK_FREE);
+  free_shared(handle, block, block_scaled(inside, way->free.reciprocal) >> 32, unit, way, b);
+}
+
 /* Free a block that no magazine takes, with one plain store if its group is the one in the slot. */
 static PSM_RARELY void free_unkept(PSMHandle handle, void *block, uint32_t inside, uint64_t unit,
-                                   const union way *way, const struct binding *b) {
+                                   const union way *way, struct binding *b) {
+  if (way->free.stated) {
+    free_stated(handle, block, inside, unit, way, b);
+    return;
+  }
   uint64_t scaled = block_scaled(inside, way->free.reciprocal);
   uint64_t index = scaled >> 32;
-  if (way->free.stated || !block_begins(scaled, way->free.reciprocal)) {
+  if (unlikely(!block_begins(scaled, way->free.reciprocal))) {
     free_slow(handle, block);
     return;
   }

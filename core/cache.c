@@ -20,6 +20,7 @@ uint32_t psm_cache_claim(struct segment *s) {
     if (at_load(&s->owners[i]) != 0) continue;
     uint64_t offset = (uint64_t)((char *)cache_at(s, i) - s->base);
     if (psm_commit(s, offset, s->geometry.cache_size) == PSM_OK) {
+      at_store(&s->grants[i], 0);
       at_store_release(&s->owners[i], (uint32_t)s->seat + 1);
       found = i;
     }
@@ -242,9 +243,24 @@ static bool refill_own(const struct worker *worker, uint32_t cls) {
   return false;
 }
 
+/* Others have been asked to give back what they have: let them. */
+static int refill_later(const struct worker *holder, uint32_t cls) {
+  struct segment *s = holder->segment;
+  int result = PSM_E_NOMEM;
+  for (int turn = 1; result == PSM_E_NOMEM && turn <= PSM_TURNS; turn++) {
+    os_thread_yield();
+    if (refill_offered(holder, cls)) return PSM_OK;
+    psm_span_lock(s);
+    result = refill_new(holder, cls);
+    if (result == PSM_E_NOMEM && turn == PSM_TURNS && refill_any(holder, cls)) result = PSM_OK;
+    psm_span_unlock(s);
+  }
+  return result;
+}
+
 int psm_cache_refill(struct worker *worker, uint32_t cls) {
   struct segment *s = worker->segment;
-  magazines_yield(worker);
+  if (worker_is_pressed(worker)) psm_worker_yield(worker);
   if (refill_own(worker, cls) || refill_offered(worker, cls)) return PSM_OK;
   struct worker holder = *worker;
   holder.locked = true;
@@ -252,7 +268,22 @@ int psm_cache_refill(struct worker *worker, uint32_t cls) {
   int result = refill_new(&holder, cls);
   if (result != PSM_OK) result = refill_scarce(&holder, cls, result);
   if (!worker->locked) psm_span_unlock(s);
-  return result;
+  return result == PSM_E_NOMEM && !worker->locked ? refill_later(&holder, cls) : result;
+}
+
+/* While no unit is free a group is held no longer than it takes to have a block of it: of the
+ * other blocks somebody may be in need. */
+static void slot_pass_on(const struct worker *worker, uint32_t cls) {
+  struct segment *s = worker->segment;
+  struct slot_shm *slot = &worker->cache->slots[cls];
+  uint64_t id = owned(worker, cls);
+  if (likely(at_load(&s->spans->shortage) == 0) || id == NO_GROUP) return;
+  struct pick pick = pick_of(s, cls, id);
+  uint64_t bits = at_load(&slot->bits) & full_mask(pick.blocks);
+  way_own(worker, cls, OWNS_NONE);
+  if (bits != 0) (void)at_or(pick.group.free, bits);
+  at_store_release(&slot->bits, 0);
+  let_go(worker, cls, id);
 }
 
 /* The one that all share is used under the lock, and has no ways of its own. */
@@ -272,7 +303,9 @@ int psm_cache_take(struct worker *worker, uint32_t cls, void **block) {
   if (slot_take(way_now(worker, cls, made), block)) return PSM_OK;
   int result = psm_cache_refill(worker, cls);
   if (unlikely(result != PSM_OK)) return result;
-  return slot_take(way_now(worker, cls, made), block) ? PSM_OK : PSM_E_CORRUPT;
+  if (!slot_take(way_now(worker, cls, made), block)) return PSM_E_CORRUPT;
+  slot_pass_on(worker, cls);
+  return PSM_OK;
 }
 
 int psm_cache_publish(struct worker *worker, uint32_t cls, _Atomic uintptr_t *where) {
@@ -299,5 +332,6 @@ int psm_cache_publish(struct worker *worker, uint32_t cls, _Atomic uintptr_t *wh
   at_store_release(&slot->bits, bits & (bits - 1));
   at_store_release(where, (uintptr_t)block);
   at_store_release(&cache->to_block, 0);
+  slot_pass_on(worker, cls);
   return PSM_OK;
 }

@@ -13,7 +13,14 @@ static int take(const struct worker *worker, uint64_t units, uint64_t alignment,
   int result = psm_span_take(s, units, alignment, unit);
   if (result == PSM_OK || units > s->geometry.units) return result;
   psm_make_room(s, worker);
-  return psm_span_take(s, units, alignment, unit);
+  result = psm_span_take(s, units, alignment, unit);
+  for (int turn = 0; result == PSM_E_NOMEM && turn < PSM_TURNS; turn++) {
+    psm_span_unlock(s);
+    os_thread_yield();
+    psm_span_lock(s);
+    result = psm_span_take(s, units, alignment, unit);
+  }
+  return result;
 }
 
 int psm_large_alloc(const struct worker *worker, uint64_t size, uint64_t alignment,

@@ -70,6 +70,7 @@ static void lay_out(struct geometry *g, uint32_t units) {
   for (int level = 2; level >= 1; level--)
     g->hints[level] = at, at += (uint64_t)count * g->hint_words[level] * 8;
   g->owners = at, at += round_up(g->caches * sizeof(uint32_t), 8);
+  g->grants = at, at += round_up(g->caches * sizeof(uint32_t), 8);
   g->deaths = at, at += g->deaths_kept * sizeof(struct death_shm);
   g->eager = at;
   g->hints[0] = at, at += (uint64_t)count * g->hint_words[0] * 8;

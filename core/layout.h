@@ -8,6 +8,7 @@
  *    bins       heads of the lists of free runs (derived)
  *    hints 2, 1 which words of the hints below are not zero (derived)
  *    owners     one word per cache: the seat that uses it
+ *    grants     one word per cache: how much its thread may keep, in 16 bytes; by that thread
  *    deaths     a ring of the members that died last
  *  - up to here committed at creation, what follows when first needed -
  *    hints 0    per class, a bit per unit: slabs worth a look (derived)
@@ -99,7 +100,8 @@ struct spans_shm {
   _Atomic uint32_t seats;    /* that were ever taken: none beyond is looked at */
   _Atomic uint32_t asked;    /* the seat at which the next joiner begins to ask who is dead */
   _Atomic uint32_t pressure; /* how often memory ran short: keep nothing for yourself */
-  uint32_t spare[3];
+  _Atomic uint32_t shortage; /* no unit was free when one was last asked for */
+  uint32_t spare[2];
   uint64_t bin_map[PSM_BINS_MAX / 64];
   uint64_t spare_too[4];
 };
@@ -189,7 +191,7 @@ struct geometry {
   uint32_t states_size;           /* bytes of the states of one unit; 0: there are none */
   uint32_t cache_size;            /* bytes of one cache */
   uint32_t hint_words[3];         /* words per class and level */
-  uint64_t roster, spans, table, committed, bin_heads, hints[3], owners, deaths;
+  uint64_t roster, spans, table, committed, bin_heads, hints[3], owners, grants, deaths;
   uint64_t eager; /* end of what is committed at creation */
   uint64_t slabs, annexes, states, cache_area, data;
   const struct psm_classes *classes;

@@ -8,25 +8,43 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "span.h"
+
 /* A magazine begins with FIRST blocks and is doubled, up to MOST, as long as its thread
- * empties and fills it. What one thread keeps of a class is at most one part in SHARE of the
- * segment's bytes and lies in at most one unit in PINNED; all caches in use divide that. */
-enum { FIRST = 8, MOST = 1024, SHARE = 32, PINNED = 4 };
+ * empties and fills it. Of a class it holds at most one part in SHARE of the segment's bytes,
+ * and as many blocks as one unit in PINNED. All magazines of all threads together hold at
+ * most one part in BUDGET. */
+enum { FIRST = 8, MOST = 1024, SHARE = 32, PINNED = 4, BUDGET = 8 };
+
+/* Who was refused does not ask again for so many frees: to ask is to read all grants. */
+enum { PATIENCE = 1000 };
 
 static os_mutex resize_mutex = OS_MUTEX_INIT;
 
-static uint32_t caches_used(const struct segment *s) {
-  uint32_t used = 0;
-  for (uint32_t i = 0; i < s->geometry.caches; i++) used += at_load(&s->owners[i]) != 0;
-  return used > 0 ? used : 1;
-}
-
 static uint32_t room_for(const struct segment *s, uint32_t cls) {
-  uint64_t caches = caches_used(s);
-  uint64_t by_bytes = s->data_size / SHARE / caches / s->classes->at[cls].size;
-  uint64_t by_units = s->geometry.units / PINNED / caches;
+  uint64_t by_bytes = s->data_size / SHARE / s->classes->at[cls].size;
+  uint64_t by_units = s->geometry.units / PINNED;
   uint64_t room = by_bytes < by_units ? by_bytes : by_units;
   return room < MOST ? (uint32_t)room : MOST;
+}
+
+static _Atomic uint32_t *grant_of(const struct worker *worker) {
+  return &worker->segment->grants[worker->id - 1];
+}
+
+/* A thread may have as much as is left of the budget then: n of them that grow side by side
+ * each get to one part in n + 1, who has little takes little from the others, and there is
+ * always something left for a newcomer. Dynamic thresholds (Choudhury and Hahne, IEEE/ACM
+ * Transactions on Networking 6(2), 1998). In PSM_ALIGN bytes. */
+static uint64_t grant_left(const struct worker *worker) {
+  const struct segment *s = worker->segment;
+  uint64_t left = s->data_size / BUDGET / PSM_ALIGN;
+  for (uint32_t i = 0; i < s->geometry.caches; i++) {
+    uint64_t granted = at_load(&s->owners[i]) != 0 ? at_load(&s->grants[i]) : 0;
+    left = left > granted ? left - granted : 0;
+  }
+  uint64_t own = at_load(grant_of(worker));
+  return left > own ? (left - own) / 2 : 0;
 }
 
 static void group_give(const struct worker *worker, uint32_t cls, uint64_t group, uint64_t bits) {
@@ -92,26 +110,39 @@ static bool magazine_resize(union way *way, uint32_t room) {
 }
 
 /* Its cache says so before the first block bears its mark. */
-static bool magazine_grow(const struct worker *worker, uint32_t cls) {
+static bool magazine_grow(struct worker *worker, uint32_t cls) {
   union way *way = way_of(worker->ways, cls);
+  uint32_t size = worker->segment->classes->at[cls].size / PSM_ALIGN;
   uint32_t room = (uint32_t)(way->free.limit - way->free.bottom);
   uint32_t most = room_for(worker->segment, cls);
   uint32_t wanted = room > 0 ? room * 2 : FIRST;
   if (wanted > most) wanted = most;
   if (wanted <= room) return false;
+  uint64_t more = grant_left(worker) / size;
+  if (more > wanted - room) more = wanted - room;
+  worker->patience = more > 0 ? 0 : PATIENCE;
+  if (more == 0 || !magazine_resize(way, room + (uint32_t)more)) return false;
+  at_store(grant_of(worker), at_load(grant_of(worker)) + (uint32_t)more * size);
   if (room == 0) (void)at_or(&worker->cache->keeps[cls / 64], UINT64_C(1) << cls % 64);
-  return magazine_resize(way, wanted);
+  return true;
 }
 
 /* Room for one more block, if there can be any. */
 static bool magazine_open(struct worker *worker, uint32_t cls) {
-  magazines_yield(worker);
-  if (worker->ways == NULL || keeper_mark(worker->id) == 0) return false;
+  if (worker_is_pressed(worker)) psm_worker_yield(worker);
+  if (worker->ways == NULL) return false;
+  if (keeper_mark(worker->id) == 0) {
+    worker->patience = PATIENCE;
+    return false;
+  }
   union way *way = way_of(worker->ways, cls);
-  bool hungry = way->free.hungry;
+  bool wants = way->free.hungry || way->free.limit == way->free.bottom;
   if (way->free.top != way->free.limit) return true;
   way->free.hungry = false;
-  if ((hungry || way->free.limit == way->free.bottom) && magazine_grow(worker, cls)) return true;
+  if (worker->patience > 0)
+    worker->patience--;
+  else if (wants && magazine_grow(worker, cls))
+    return true;
   uint32_t room = (uint32_t)(way->free.limit - way->free.bottom);
   if (room > 0) magazine_give(worker, cls, (room + 1) / 2);
   return room > 0;
@@ -141,6 +172,29 @@ void psm_magazines_empty(const struct worker *worker) {
     way->free.limit = way->free.bottom;
   }
   for (int i = 0; i < 2; i++) at_store_release(&worker->cache->keeps[i], 0);
+  at_store(grant_of(worker), 0);
+}
+
+static void ways_disown(const struct worker *worker) {
+  const struct segment *s = worker->segment;
+  for (uint32_t cls = 0; worker->ways != NULL && cls < s->classes->count; cls++)
+    way_of(worker->ways, cls)->free.own = OWNS_NONE;
+}
+
+void psm_worker_empty(const struct worker *worker) {
+  struct worker holder = *worker;
+  holder.locked = true;
+  psm_magazines_empty(&holder);
+  ways_disown(worker);
+  if (worker->cache != NULL) psm_cache_reclaim(worker->segment, worker->id - 1, psm_slab_retire);
+}
+
+void psm_worker_yield(struct worker *worker) {
+  worker->pressure = at_load(&worker->segment->spans->pressure);
+  worker->patience = 0;
+  if (!worker->locked) psm_span_lock(worker->segment);
+  psm_worker_empty(worker);
+  if (!worker->locked) psm_span_unlock(worker->segment);
 }
 
 void psm_magazines_free(union way *ways) {

@@ -41,13 +41,16 @@ bool psm_magazine_keep(struct worker *worker, uint32_t unit, uint32_t cls, uint3
 /** Give back all that the worker keeps. */
 void psm_magazines_empty(const struct worker *worker);
 
-/** The same if memory has run short since it was done last. */
-PSM_INLINE void magazines_yield(struct worker *worker) {
-  uint32_t pressure = at_load(&worker->segment->spans->pressure);
-  if (likely(pressure == worker->pressure)) return;
-  worker->pressure = pressure;
-  psm_magazines_empty(worker);
+/** Give back all that the worker keeps and has claimed. Under the span lock. */
+void psm_worker_empty(const struct worker *worker);
+
+/** Has memory run short since the worker last gave all back for that? */
+PSM_INLINE bool worker_is_pressed(const struct worker *worker) {
+  return unlikely(at_load(&worker->segment->spans->pressure) != worker->pressure);
 }
+
+/** Then give all back; takes the span lock if the worker has not. */
+void psm_worker_yield(struct worker *worker);
 
 /** Free the private memory of magazines, whatever is in them. */
 void psm_magazines_free(union way *ways);

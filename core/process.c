@@ -231,7 +231,7 @@ static struct binding *binding_new(struct segment *s) {
   b->shift = s->shift;
   b->unit_mask = (UINT32_C(1) << s->shift) - 1;
   b->states = states_for(s);
-  b->worker = (struct worker){s, NULL, NULL, NO_CACHE_ID, false, 0};
+  b->worker = (struct worker){s, NULL, NULL, NO_CACHE_ID, false, 0, 0};
   b->serial = s->serial;
   memset(b->ways, 0, WAYS * sizeof *b->ways);
   b->next = psm_thread.bindings;
@@ -247,7 +247,7 @@ static struct worker *bind(struct segment *s) {
   struct binding *binding = binding_find(s->serial);
   if (binding == NULL) binding = binding_new(s);
   if (binding == NULL) {
-    psm_thread.bare = (struct worker){s, NULL, NULL, NO_CACHE_ID, false, 0};
+    psm_thread.bare = (struct worker){s, NULL, NULL, NO_CACHE_ID, false, 0, 0};
     return &psm_thread.bare;
   }
   binding_equip(binding);

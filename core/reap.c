@@ -129,19 +129,9 @@ void psm_reap_some(struct segment *s) {
   (void)burial_end(s, &burial);
 }
 
-static void ways_disown(const struct worker *worker) {
-  const struct segment *s = worker->segment;
-  for (uint32_t cls = 0; worker->ways != NULL && cls < s->classes->count; cls++)
-    way_of(worker->ways, cls)->free.own = OWNS_NONE;
-}
-
 void psm_make_room(struct segment *s, const struct worker *worker) {
-  struct worker holder = *worker;
-  holder.locked = true;
-  psm_magazines_empty(&holder);
-  (void)at_add(&s->spans->pressure, 1); /* the others empty theirs when they come by */
-  ways_disown(worker);
-  if (worker->cache != NULL) psm_cache_reclaim(s, worker->id - 1, psm_slab_retire);
+  (void)at_add(&s->spans->pressure, 1); /* the others give back what they have when they come by */
+  psm_worker_empty(worker);
   if (worker->id - 1 != SHARED_CACHE) psm_cache_reclaim(s, SHARED_CACHE, psm_slab_retire);
   (void)psm_reap_dead(s);
   psm_slab_retire_all(s);

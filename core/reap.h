@@ -28,8 +28,12 @@ void psm_reap_some(struct segment *s);
 /** As PSMdeaths; takes the span lock. */
 int psm_deaths(struct segment *s, uint64_t *cursor, PSMMember *members, int count);
 
-/** Make room: the worker's own caches, the dead's, and slabs that are empty.
- *  Under the span lock. */
+/** Make room: what the worker has, what the dead had, and slabs that are empty; and ask the
+ *  others to. Under the span lock.
+ *
+ *  They do so when they next come to a slow way: for so many turns it is worth to let them run.
+ */
+enum { PSM_TURNS = 16 };
 void psm_make_room(struct segment *s, const struct worker *worker);
 
 /** Give the memory of free runs back to the file system; takes the span lock.

@@ -122,6 +122,7 @@ static void view_fill(struct segment *s, const struct geometry *g) {
   s->committed = (_Atomic uint64_t *)(void *)(s->base + g->committed);
   s->bins = (_Atomic uint32_t *)(void *)(s->base + g->bin_heads);
   s->owners = (_Atomic uint32_t *)(void *)(s->base + g->owners);
+  s->grants = (_Atomic uint32_t *)(void *)(s->base + g->grants);
   s->deaths = (struct death_shm *)(void *)(s->base + g->deaths);
   s->slabs = s->base + g->slabs;
   s->states = (_Atomic uint8_t *)(void *)(s->base + g->states);

@@ -258,6 +258,7 @@ void psm_span_free(struct segment *s, uint32_t unit, uint32_t units) {
     at_store_release(&s->table[unit], unit_word(UNIT_FREE, units));
   }
   run_insert(s, unit, units);
+  at_store(&s->spans->shortage, 0);
 }
 
 int psm_span_resize(struct segment *s, uint32_t unit, uint32_t units, uint32_t wanted) {
@@ -292,6 +293,7 @@ int psm_span_resize(struct segment *s, uint32_t unit, uint32_t units, uint32_t w
 
 int psm_slab_cut(struct segment *s, uint32_t cls, uint32_t *unit) {
   int result = psm_span_take(s, 1, 1, unit);
+  at_store(&s->spans->shortage, result == PSM_E_NOMEM);
   if (result != PSM_OK) return result;
   const struct geometry *g = &s->geometry;
   uint64_t hint = g->hints[0] + ((uint64_t)cls * g->hint_words[0] + *unit / 64) * 8;

@@ -37,6 +37,7 @@ struct segment {
   _Atomic uint64_t *committed;
   _Atomic uint32_t *bins;
   _Atomic uint32_t *owners;
+  _Atomic uint32_t *grants;
   struct death_shm *deaths;
   struct geometry geometry;
   struct shelf shelves[PSM_CLASSES];
@@ -117,6 +118,7 @@ struct worker {
   uint32_t id;       /* 1 + index of the cache: its mark as an owner */
   bool locked;       /* the span lock is held by the caller */
   uint32_t pressure; /* the segment's, when this thread last kept nothing */
+  uint32_t patience; /* how often not to ask whether more may be kept */
 };
 
 #define NO_CACHE_ID UINT32_C(0xfffffffe) /* of a worker without a cache: owns nothing */

@@ -161,6 +161,9 @@ void os_run_once(os_once *once, void (*function)(void));
  *  register once. */
 void os_on_fork(void (*before)(void), void (*parent)(void), void (*child)(void));
 
+/** Let other threads and processes run. */
+void os_thread_yield(void);
+
 /** Call `function` when a thread ends that has called os_thread_watch. */
 void os_on_thread_exit(void (*function)(void *));
 void os_thread_watch(void *value);

@@ -57,15 +57,19 @@ static inline bool bit_is_set(const struct inside *in, uint32_t unit, uint32_t c
   return (bits >> index % PSM_GROUP & 1) != 0;
 }
 
-/* The blocks that some thread keeps, and of the last one its unit and number. */
-static inline uint32_t kept_now(PSMHandle handle, uint32_t *at_unit, uint32_t *at_index) {
+/* The blocks of a class, or of any, that some thread keeps; and of the last one its unit and
+ * number. */
+static inline uint32_t kept_find(PSMHandle handle, uint32_t cls, uint32_t *at_unit,
+                                 uint32_t *at_index) {
   struct inside in = look_inside(handle);
   uint32_t kept = 0;
   for (uint32_t unit = 0; unit < in.g.units; unit++) {
     uint32_t word = word_of(&in, unit);
     uint32_t units = unit_kind(word) == UNIT_SLAB ? 1 : unit_value(word);
     const struct psm_class *c = &in.g.classes->at[unit_value(word) % in.g.classes->count];
-    for (uint32_t i = 0; unit_kind(word) == UNIT_SLAB && c->stated && i < c->blocks; i++) {
+    bool wanted = cls == PSM_CLASSES || unit_value(word) == cls;
+    for (uint32_t i = 0; unit_kind(word) == UNIT_SLAB && wanted && c->stated && i < c->blocks;
+         i++) {
       uint8_t state = at_load(block_state(&in, unit, i));
       if (state >= BLOCK_USED || bit_is_set(&in, unit, unit_value(word), i)) continue;
       CHECK(state > BLOCK_FREE);
@@ -77,7 +81,16 @@ static inline uint32_t kept_now(PSMHandle handle, uint32_t *at_unit, uint32_t *a
   return kept;
 }
 
+static inline uint32_t kept_now(PSMHandle handle, uint32_t *at_unit, uint32_t *at_index) {
+  return kept_find(handle, PSM_CLASSES, at_unit, at_index);
+}
+
 static inline uint32_t kept(PSMHandle handle) { return kept_now(handle, NULL, NULL); }
+
+static inline uint32_t kept_of(PSMHandle handle, size_t size) {
+  const struct psm_classes *classes = look_inside(handle).g.classes;
+  return kept_find(handle, size_class(classes, size), NULL, NULL);
+}
 
 /* ---- Take and free many ---- */
 

@@ -111,42 +111,71 @@ CASE(older_half_is_given_back) {
   PSMdeinit(handle);
 }
 
+/* What all threads may keep together. */
+static uint64_t budget(PSMHandle handle) { return h_stat(handle).size / 8; }
+
+static uint64_t kept_bytes(PSMHandle handle) {
+  struct inside in = look_inside(handle);
+  uint64_t bytes = 0;
+  for (size_t size = 64; size <= h_stat(handle).small_max; size += 16)
+    if (size == in.g.classes->at[size_class(in.g.classes, size)].size)
+      bytes += (uint64_t)kept_of(handle, size) * size;
+  return bytes;
+}
+
 struct crowd {
   pthread_barrier_t barrier;
-  size_t size;
+  size_t largest;
 };
 
 static void *keep_and_meet(void *arg) {
   struct crowd *crowd = arg;
-  PSMfree(shared, PSMalloc(shared, 40)); /* its cache counts from now on */
-  pthread_barrier_wait(&crowd->barrier);
-  keep_many(shared, crowd->size);
+  for (size_t size = 64; size <= crowd->largest; size += size / 4) keep_many(shared, size);
   pthread_barrier_wait(&crowd->barrier);
   pthread_barrier_wait(&crowd->barrier);
   return NULL;
 }
 
-CASE(all_together_keep_no_more_than_one) {
-  enum { THREADS = 6 };
-  static const size_t sizes[] = {64, 256, 1024, 4096, 8192};
-  for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
-    struct crowd crowd = {.size = sizes[i]};
-    pthread_t threads[THREADS];
-    shared = h_init(h_shm_name(""), BYTES);
-    struct inside in = look_inside(shared);
-    pthread_barrier_init(&crowd.barrier, NULL, THREADS + 1);
-    for (int t = 0; t < THREADS; t++) threads[t] = h_thread(keep_and_meet, &crowd);
-    for (int turn = 0; turn < 2; turn++) pthread_barrier_wait(&crowd.barrier);
-    uint32_t most = kept(shared);
-    CHECK(most >= THREADS);
-    CHECK(most <= in.g.units / 4);
-    CHECK(most * sizes[i] <= BYTES / 32);
-    pthread_barrier_wait(&crowd.barrier);
-    for (int t = 0; t < THREADS; t++) h_join(threads[t]);
-    pthread_barrier_destroy(&crowd.barrier);
-    all_is_back(shared);
-    PSMdeinit(shared);
-  }
+/* Of many sizes, by one thread or by many: never more than one part in eight. */
+static void all_together_keep(int count, size_t largest) {
+  enum { MOST = 30 };
+  struct crowd crowd = {.largest = largest};
+  pthread_t threads[MOST];
+  CHECK(count <= MOST);
+  shared = h_init(h_shm_name(""), 64 * MIB);
+  pthread_barrier_init(&crowd.barrier, NULL, (unsigned)count + 1);
+  for (int i = 0; i < count; i++) threads[i] = h_thread(keep_and_meet, &crowd);
+  pthread_barrier_wait(&crowd.barrier);
+  CHECK(kept_bytes(shared) >= budget(shared) / 8);
+  CHECK(kept_bytes(shared) <= budget(shared));
+  pthread_barrier_wait(&crowd.barrier);
+  for (int i = 0; i < count; i++) h_join(threads[i]);
+  pthread_barrier_destroy(&crowd.barrier);
+  all_is_back(shared);
+  PSMdeinit(shared);
+}
+
+CASE(one_keeps_no_more_than_its_part) { all_together_keep(1, 30000); }
+CASE(all_together_keep_no_more_than_the_budget) { all_together_keep(30, 8000); }
+
+/* Idle members take nothing from who is at work. */
+CASE(many_idle_threads_take_no_room) {
+  enum { THREADS = 60, COUNT = 200 };
+  static void *blocks[COUNT];
+  struct crowd crowd = {.largest = 64};
+  pthread_t threads[THREADS];
+  shared = h_init(h_shm_name(""), 64 * MIB);
+  pthread_barrier_init(&crowd.barrier, NULL, THREADS + 1);
+  for (int i = 0; i < THREADS; i++) threads[i] = h_thread(keep_and_meet, &crowd);
+  pthread_barrier_wait(&crowd.barrier);
+  keep_many(shared, 3000);
+  take(shared, blocks, COUNT, 3000);
+  give(shared, blocks, COUNT);
+  CHECK(kept_of(shared, 3000) >= 64);
+  pthread_barrier_wait(&crowd.barrier);
+  for (int i = 0; i < THREADS; i++) h_join(threads[i]);
+  pthread_barrier_destroy(&crowd.barrier);
+  PSMdeinit(shared);
 }
 
 /* However large the segment is. */

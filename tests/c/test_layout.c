@@ -11,25 +11,26 @@
 struct golden {
   uint64_t size;
   uint64_t shift, units, classes, caches, bins, slab_size, annex_size, states_size, cache_size;
-  uint64_t table, committed, bin_heads, owners, eager, slabs, annexes, states, cache_area, data;
+  uint64_t table, committed, bin_heads, owners, grants, eager, slabs, annexes, states, cache_area,
+      data;
   uint64_t deaths_kept;
 };
 
 static const struct golden goldens[] = {
-    {30720, 12,    2,     28,    2,     3,     56,    0,     0,     512, 16768,
-     16776, 16784, 17248, 17384, 17616, 17728, 17728, 17728, 20480, 8},
-    {1048576, 12,    246,   28,    4,     48,    56,    0,     0,     512, 16768,
-     17752,   17792, 18432, 20496, 21392, 35168, 35168, 35200, 40960, 128},
-    {16777216, 14,    998,   44,    64,    64,     64,     0,      256,    768, 16768,
-     20760,    20896, 21856, 38496, 44160, 108032, 108032, 363520, 425984, 1024},
-    {268435456, 16,    4010,  84,    256,   80,     64,      192,     1024,    1408, 16768,
-     32808,     33328, 34992, 52400, 94784, 351424, 1121344, 5227584, 5636096, 1024},
-    {17179869184, 16,      256978,   84,       4096,      128,       64,
-     192,         1024,    1408,     16768,    1044680,   1077456,   1120976,
-     1153744,     3852544, 20299136, 69638912, 332784384, 338558976, 1024},
-    {1099511627776, 16,        16452083,   84,         4096,        176,         64,
-     192,           1024,      1408,       16768,      65825104,    67922264,    70664728,
-     70697496,      243444544, 1296377856, 4455177792, 21302110784, 21307916288, 1024},
+    {30720, 12,    2,     28,    2,     3,     56,    0,     0,     512,   16768,
+     16776, 16784, 17248, 17256, 17392, 17616, 17728, 17728, 17728, 20480, 8},
+    {1048576, 12,    246,   28,    4,     48,    56,    0,     0,     512,   16768,
+     17752,   17792, 18432, 18448, 20512, 21408, 35184, 35184, 35200, 40960, 128},
+    {16777216, 14,    998,   44,    64,    64,    64,     0,      256,    768,    16768,
+     20760,    20896, 21856, 22112, 38752, 44416, 108288, 108288, 363776, 425984, 1024},
+    {268435456, 16,    4010,  84,    256,   80,    64,     192,     1024,    1408,    16768,
+     32808,     33328, 34992, 36016, 53424, 95808, 352448, 1122368, 5228608, 5636096, 1024},
+    {17179869184, 16,       256977,   84,        4096,      128,     64,      192,
+     1024,        1408,     16768,    1044680,   1077456,   1120976, 1137360, 1170128,
+     3868928,     20315456, 69655040, 332799488, 338624512, 1024},
+    {1099511627776, 16,         16452083,   84,          4096,        176,      64,       192,
+     1024,          1408,       16768,      65825104,    67922264,    70664728, 70681112, 70713880,
+     243460928,     1296394240, 4455194176, 21302127168, 21307916288, 1024},
 };
 
 CASE(geometry_is_golden) {
@@ -41,11 +42,11 @@ CASE(geometry_is_golden) {
       continue;
     }
     CHECK(psm_geometry(&g, want->size, UINT64_C(0x550000000000)));
-    struct golden got = {g.size,       g.shift,     g.units,      g.classes->count, g.caches,
-                         g.bins,       g.slab_size, g.annex_size, g.states_size,    g.cache_size,
-                         g.table,      g.committed, g.bin_heads,  g.owners,         g.eager,
-                         g.slabs,      g.annexes,   g.states,     g.cache_area,     g.data,
-                         g.deaths_kept};
+    struct golden got = {g.size,  g.shift,      g.units,      g.classes->count, g.caches,
+                         g.bins,  g.slab_size,  g.annex_size, g.states_size,    g.cache_size,
+                         g.table, g.committed,  g.bin_heads,  g.owners,         g.grants,
+                         g.eager, g.slabs,      g.annexes,    g.states,         g.cache_area,
+                         g.data,  g.deaths_kept};
     if (memcmp(&got, want, sizeof got) != 0)
       FAIL("the layout of %" PRIu64 " bytes has changed: data at %" PRIu64, want->size, g.data);
   }

@@ -51,7 +51,7 @@ static void thread_begin(struct world *w, unsigned thread) {
 static void other_begin(struct world *w, int seat) {
   struct segment *s = w->segment;
   struct seat_shm *shm = &s->roster[seat];
-  struct worker worker = {s, NULL, NULL, NO_CACHE_ID, false, 0};
+  struct worker worker = {s, NULL, NULL, NO_CACHE_ID, false, 0, 0};
   shm->pid = 4000 + (uint32_t)seat;
   shm->start = 77;
   shm->tenure = 9u << 2 | SEAT_JOINED;

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -62,4 +63,6 @@ void os_on_fork(void (*before)(void), void (*parent)(void), void (*child)(void))
 static pthread_key_t exit_key;
 
 void os_on_thread_exit(void (*function)(void *)) { (void)pthread_key_create(&exit_key, function); }
+void os_thread_yield(void) { (void)sched_yield(); }
+
 void os_thread_watch(void *value) { (void)pthread_setspecific(exit_key, value); }

@@ -114,4 +114,6 @@ void os_on_thread_exit(void (*function)(void *)) {
   exit_index = FlsAlloc(thread_ends);
 }
 
+void os_thread_yield(void) { (void)SwitchToThread(); }
+
 void os_thread_watch(void *value) { (void)FlsSetValue(exit_index, value); }
