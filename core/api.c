@@ -222,7 +222,8 @@ static PSM_RARELY void free_slow(PSMHandle handle, void *block) {
 }
 
 /* Free a block with one atomic instruction: one of a group that nobody owns, or whose state has
- * told that it is used. The registers of the caller's arguments stay as they are, and nothing is called but in the end. */
+ * told that it is used. The registers of the caller's arguments stay as they are, and nothing is
+ * called but in the end. */
 static PSM_RARELY void free_shared(PSMHandle handle, void *block, uint64_t index, uint64_t unit,
                                    const union way *way, const struct binding *b) {
   const struct shelf *shelf = shelf_of(b, way);

@@ -28,12 +28,12 @@ void psm_reap_some(struct segment *s);
 /** As PSMdeaths; takes the span lock. */
 int psm_deaths(struct segment *s, uint64_t *cursor, PSMMember *members, int count);
 
-/** Make room: what the worker has, what the dead had, and slabs that are empty; and ask the
- *  others to. Under the span lock.
- *
- *  They do so when they next come to a slow way: for so many turns it is worth to let them run.
- */
+/* Who has asked others for room lets them run for so many turns: they give back what they have
+ * when they next come to a slow way. */
 enum { PSM_TURNS = 16 };
+
+/** Make room: what the worker has, what the dead had, and slabs that are empty; and ask the
+ *  others to do as the worker. Under the span lock. */
 void psm_make_room(struct segment *s, const struct worker *worker);
 
 /** Give the memory of free runs back to the file system; takes the span lock.

@@ -212,6 +212,55 @@ CASE(what_has_no_states_is_not_kept) {
   }
 }
 
+/* ---- No unit is free ---- */
+
+enum { LAST = 300 };
+
+/* Some of each slab: none of them goes back. */
+static void *free_some_of_the_last(void *arg) {
+  void **last = (void **)arg;
+  for (int i = 0; i < LAST; i += 3) give(shared, &last[i], 1);
+  return NULL;
+}
+
+/* Who takes a block then leaves the other blocks of the group to others, but not later. */
+static void passed_on(size_t size) {
+  static void *blocks[600000];
+  int count = 0;
+  shared = h_init(h_shm_name(""), BYTES);
+  void *unit = PSMalloc(shared, h_stat(shared).unit);
+  CHECK(unit != NULL);
+  while (count < 600000 && (blocks[count] = PSMalloc(shared, size)) != NULL) count++;
+  CHECK_EQ(PSMlastError(), PSM_E_NOMEM);
+  CHECK_EQ(h_stat(shared).cached, 0);
+  void **last = &blocks[count - LAST];
+  h_join(h_thread(free_some_of_the_last, last));
+  CHECK_EQ(h_stat(shared).cached, 0);
+  CHECK(h_stat(shared).free >= LAST / 3 * size);
+  for (int i = 0; i < 9; i += 3) {
+    CHECK((last[i] = PSMalloc(shared, size)) != NULL);
+    CHECK_EQ(h_stat(shared).cached, 0);
+  }
+  void *to = NULL;
+  memcpy(PSMgetUser(shared), &to, sizeof to);
+  CHECK_EQ(PSMallocTo(shared, size, PSMgetUser(shared)), PSM_OK);
+  CHECK_EQ(h_stat(shared).cached, 0);
+  CHECK_SETS(0, PSMfree(shared, unit));
+  for (int i = 9; i < LAST; i += 3) CHECK((last[i] = PSMalloc(shared, size)) != NULL);
+  CHECK(h_stat(shared).cached > 0);
+  h_sound(shared);
+  give(shared, blocks, count);
+  CHECK_EQ(PSMfreeFrom(shared, PSMgetUser(shared)), PSM_OK);
+  CHECK_EQ(PSMtrim(shared, NULL), 0);
+  all_is_back(shared);
+  PSMdeinit(shared);
+}
+
+CASE(groups_are_passed_on_while_no_unit_is_free) {
+  static const size_t sizes[] = {32, 300, 1000, 2000};
+  for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) passed_on(sizes[i]);
+}
+
 /* ---- More threads than caches, and than marks ---- */
 
 /* Each frees what another has filled, too. */
