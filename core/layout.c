@@ -11,10 +11,10 @@ static uint32_t unit_shift_for(uint64_t size) {
   return 16;
 }
 
-/* One for each 256 KiB of a small segment, and for each MiB of a large one. */
+/* One for each 256 KiB of a small segment, up to 256; then for each half MiB above 256 MiB. */
 static uint32_t caches_for(uint64_t size) {
   uint64_t caches = size >> 18;
-  if (caches > 256) caches = size >> 20 > 256 ? size >> 20 : 256;
+  if (caches > 256) caches = size >> 28 != 0 ? (size >> 19) - 256 : 256;
   if (caches < PSM_CACHES_MIN) return PSM_CACHES_MIN;
   return caches > PSM_CACHES_MAX ? PSM_CACHES_MAX : (uint32_t)caches;
 }
