@@ -60,9 +60,9 @@ void os_on_fork(void (*before)(void), void (*parent)(void), void (*child)(void))
   (void)pthread_atfork(before, parent, child);
 }
 
+void os_thread_yield(void) { (void)sched_yield(); }
+
 static pthread_key_t exit_key;
 
 void os_on_thread_exit(void (*function)(void *)) { (void)pthread_key_create(&exit_key, function); }
-void os_thread_yield(void) { (void)sched_yield(); }
-
 void os_thread_watch(void *value) { (void)pthread_setspecific(exit_key, value); }

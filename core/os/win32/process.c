@@ -82,6 +82,8 @@ void os_on_fork(void (*before)(void), void (*parent)(void), void (*child)(void))
 
 /* ---- The end of a thread ---- */
 
+void os_thread_yield(void) { (void)SwitchToThread(); }
+
 static DWORD exit_index = FLS_OUT_OF_INDEXES;
 static void (*exit_function)(void *);
 static BOOLEAN(WINAPI *process_ends)(void);
@@ -113,7 +115,5 @@ void os_on_thread_exit(void (*function)(void *)) {
   module_pin();
   exit_index = FlsAlloc(thread_ends);
 }
-
-void os_thread_yield(void) { (void)SwitchToThread(); }
 
 void os_thread_watch(void *value) { (void)FlsSetValue(exit_index, value); }
