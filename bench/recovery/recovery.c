@@ -1,6 +1,8 @@
-/* How long the others wait after a death: `recovery units=N members=M`, with the core in it.
+/* How long the others wait after a death: `recovery units=N members=M [kept=SIZE]`, with the core
+ * in it.
  *
- * A segment of N units gets its worst shape: every second unit a large block, the rest runs of one
+ * With `kept` all units are slabs full of blocks of that size, and the members keep some: the
+ * states of all of them are read then. Without, a segment of N units gets its worst shape: every second unit a large block, the rest runs of one
  * free unit. M members each hold a cache. Then all of them are killed, one while it holds the span
  * lock. Told are, in ms:
  *
@@ -66,25 +68,50 @@ static uint64_t units_fill(PSMHandle handle, uint64_t units, uint64_t unit, void
   return count;
 }
 
+/* The same of slabs, to their last blocks. */
+static uint64_t slabs_fill(PSMHandle handle, uint64_t units, uint64_t unit, size_t size) {
+  int file = file_open();
+  char *first = NULL;
+  for (uint64_t i = 0; i < units; i++) {
+    char *block = NULL;
+    for (uint64_t j = 0; j < unit / size; j++)
+      if ((block = PSMalloc(handle, size)) == NULL) die("%s", PSMerrorString(PSMlastError()));
+    if (first == NULL) first = block - (uint64_t)(block - (char *)handle) % unit;
+    if ((i + 1) % PUNCH_EVERY != 0) continue;
+    punch(file, handle, first, block);
+    first = NULL;
+  }
+  close(file);
+  return units;
+}
+
+static void keep_some(PSMHandle handle, size_t size) {
+  void *blocks[20];
+  for (int i = 0; i < 20; i++) blocks[i] = PSMalloc(handle, size);
+  for (int i = 0; i < 20; i++) PSMfree(handle, blocks[i]);
+}
+
 /* Each takes blocks of many classes, so that its cache owns groups to give back. It is a member
  * as soon as it is a child. */
-static void member_live(PSMHandle handle, int ready, bool holds_lock) {
+static void member_live(PSMHandle handle, int ready, size_t kept, bool holds_lock) {
   char byte = 0;
   for (size_t size = 16; size <= 1024; size *= 2)
     if (!PSMalloc(handle, size)) die("%s", PSMerrorString(PSMlastError()));
+  if (kept > 0) keep_some(handle, kept);
   if (holds_lock) psm_span_lock(psm_segment_find(handle));
   if (write(ready, &byte, 1) != 1) die("cannot write to a pipe");
   for (;;) pause();
 }
 
-static void members_start(PSMHandle handle, uint64_t count, pid_t *children, bool holds_lock) {
+static void members_start(PSMHandle handle, uint64_t count, pid_t *children, size_t kept,
+                          bool holds_lock) {
   int ready[2];
   char byte;
   if (pipe(ready) != 0) die("cannot make a pipe");
   for (uint64_t i = 0; i < count; i++) {
     children[i] = fork();
     if (children[i] < 0) die("cannot fork");
-    if (children[i] == 0) member_live(handle, ready[1], holds_lock);
+    if (children[i] == 0) member_live(handle, ready[1], kept, holds_lock);
     if (read(ready[0], &byte, 1) != 1) die("cannot read from a pipe");
   }
 }
@@ -123,6 +150,7 @@ int main(int argc, char **argv) {
   PSMStat stat;
   uint64_t units = option(argc, argv, "units", 4096);
   uint64_t members = option(argc, argv, "members", 1);
+  size_t kept = (size_t)option(argc, argv, "kept", 0);
   if (members < 1 || members > MEMBERS_MOST) die("members must be 1 to %d", MEMBERS_MOST);
   (void)snprintf(shm_name, sizeof shm_name, "psm-bench-%ld", (long)getpid());
   (void)snprintf(psm_name, sizeof psm_name, "shm:%s", shm_name);
@@ -134,9 +162,10 @@ int main(int argc, char **argv) {
   void **block =
       mmap(NULL, units * sizeof *block, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (block == MAP_FAILED) die("no memory");
-  members_start(handle, members - 1, children, false);
-  uint64_t filled = units_fill(handle, units, stat.unit, block);
-  members_start(handle, 1, children + members - 1, true);
+  members_start(handle, members - 1, children, kept, false);
+  uint64_t filled = kept > 0 ? slabs_fill(handle, units, stat.unit, kept)
+                             : units_fill(handle, units, stat.unit, block);
+  members_start(handle, 1, children + members - 1, kept, true);
   members_kill(members, children);
   measure(handle, filled, members, stat.unit);
   PSMdeinit(handle);
