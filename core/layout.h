@@ -13,9 +13,8 @@
  *  - up to here committed at creation, what follows when first needed -
  *    hints 0    per class, a bit per unit: slabs worth a look (derived)
  *    slabs      one descriptor per unit: links of free runs, the groups of slabs
- *    annexes    per unit, the groups of slabs that have more, of blocks with states
+ *    annexes    per unit, the groups of slabs that have more than a descriptor holds
  *    states     per unit, the states of its blocks, or the groups of smaller ones
- *               more than a descriptor holds
  *    caches     the free blocks that threads have claimed
  *    data       units
  *
